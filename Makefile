@@ -1,0 +1,67 @@
+# Each target sets up what it needs from a fresh clone: the virtual environment with its packages, npm packages, and
+# Debian packages where a command is missing. What is there already is left alone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A stamp stands for an installation; it is older than pyproject.toml when that has changed since.
+RUN_STAMP := $(VENV)/.run-installed
+DEV_STAMP := $(VENV)/.dev-installed
+BENCH_STAMP := $(VENV)/.bench-installed
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+npm_stamps = $(patsubst %/package.json,%/node_modules/.installed,$(wildcard $(addsuffix /package.json,$(1))))
+TEST_NPM := $(call npm_stamps,tests/interop)
+BENCH_NPM := $(call npm_stamps,benchmarks benchmarks/*)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check bench format clean
+
+help: ## Say what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: $(RUN_STAMP) ## Start a node on the default address; it prints its URL
+	$(BIN)/rtserver serve
+
+test: check $(TEST_NPM) ## Check, then run every test
+	$(BIN)/pytest tests/protocol --cov=rtserver.protocol --cov-fail-under=100
+	$(BIN)/pytest tests --ignore=tests/protocol
+
+check: $(DEV_STAMP) ## Lint, types and layers
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one run
+	scripts/apt-install gcc gcc libc6-dev
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+format: $(DEV_STAMP) ## Mend what the linter can mend
+	$(BIN)/ruff check --fix
+
+clean: ## Remove what make has built or installed
+	rm -rf $(VENV) dist benchmarks/build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name node_modules -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || scripts/apt-install ensurepip python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(DEV_STAMP): $(RUN_STAMP)
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(BENCH_STAMP): $(RUN_STAMP)
+	$(PIP_INSTALL) --editable '.[bench]'
+	@touch $@
+
+%/node_modules/.installed: %/package.json
+	@scripts/apt-install npm nodejs npm
+	cd $* && if [ -e package-lock.json ]; then npm ci --no-audit --no-fund; else npm install --no-audit --no-fund; fi
+	@touch $@
