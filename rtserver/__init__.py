@@ -1,0 +1,70 @@
+"""rtserver: a Socket.IO server on Trio."""
+
+from __future__ import annotations
+
+from rtserver.app import create_app
+from rtserver.config import Config, Cookie, Cors
+from rtserver.core.acks import Ack
+from rtserver.core.broadcast import Broadcast, RemoteSocket
+from rtserver.core.handshake import Handshake
+from rtserver.core.namespace import Namespace, ParentNamespace
+from rtserver.core.pipeline import ConnectContext, EmitContext, EventContext, Middleware, Proceed, RequestContext
+from rtserver.core.socket import Socket
+from rtserver.errors import (
+    AckTimeout,
+    ConfigurationError,
+    ConnectRefused,
+    Disconnected,
+    EncodeError,
+    EventRefused,
+    LimitExceeded,
+    ProtocolError,
+    RequestRefused,
+    RoomRefused,
+    RTServerError,
+)
+from rtserver.events import Event, event
+from rtserver.protocol.socketio.json_parser import JSONParser
+from rtserver.protocol.socketio.msgpack_parser import MsgpackParser
+from rtserver.server import Server
+
+# Every server has health and metrics beside Engine.IO, wherever it was made.
+Server.app_factory = create_app
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Ack",
+    "AckTimeout",
+    "Broadcast",
+    "Config",
+    "ConfigurationError",
+    "ConnectContext",
+    "ConnectRefused",
+    "Cookie",
+    "Cors",
+    "Disconnected",
+    "EmitContext",
+    "EncodeError",
+    "Event",
+    "EventContext",
+    "EventRefused",
+    "Handshake",
+    "JSONParser",
+    "LimitExceeded",
+    "Middleware",
+    "MsgpackParser",
+    "Namespace",
+    "ParentNamespace",
+    "Proceed",
+    "ProtocolError",
+    "RTServerError",
+    "RemoteSocket",
+    "RequestContext",
+    "RequestRefused",
+    "RoomRefused",
+    "Server",
+    "Socket",
+    "create_app",
+    "event",
+]

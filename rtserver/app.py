@@ -1,0 +1,124 @@
+"""The Quart-Trio application that a node serves beside Engine.IO: health and metrics.
+
+Rule: reads a server's ``statistics()`` and nothing else of it. Paths that it does
+not know go to the user's own application, if one was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+from quart import Response
+from quart_trio import QuartTrio
+
+from rtserver.server import Server, ServerStatistics
+from rtserver.transports.asgi import ASGIApp
+
+OWN_PATHS = ("/healthz", "/readyz", "/metrics")
+
+
+def create_app(server: Server, inner: ASGIApp | None = None) -> ASGIApp:
+    """The application of a node.
+
+    Args:
+        server: Whose health it tells.
+        inner: Serves every other path; a Quart-Trio application or any ASGI one.
+    """
+    app = QuartTrio("rtserver")
+    registry = CollectorRegistry()
+    registry.register(ServerCollector(server))
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> tuple[dict[str, str], int]:
+        return ({"status": "ready"}, 200) if server.ready else ({"status": "draining"}, 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    if inner is None:
+        return app
+    return _Split(app, inner)
+
+
+class _Split:
+    """Our paths to our application, everything else and the lifespan to the user's."""
+
+    def __init__(self, own: ASGIApp, inner: ASGIApp) -> None:
+        self._own = own
+        self._inner = inner
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        app = self._own if scope["type"] == "http" and scope["path"] in OWN_PATHS else self._inner
+        await app(scope, receive, send)
+
+
+class ServerCollector(Collector):
+    """Reads a server's counters when Prometheus asks; nothing is counted twice."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics of this moment."""
+        statistics = self._server.statistics()
+        yield _gauge("rtserver_clients", "Clients connected", statistics.clients)
+        yield _counter("rtserver_slow_handlers", "Plain handlers that blocked the loop", statistics.slow_handlers)
+        yield from _engine(statistics)
+        yield from _namespaces(statistics)
+        yield from _node(statistics)
+
+
+def _engine(statistics: ServerStatistics) -> Iterable[Metric]:
+    engine = statistics.engine
+    sessions = GaugeMetricFamily("rtserver_sessions", "Engine.IO sessions", labels=["transport"])
+    sessions.add_metric(["polling"], engine.polling)
+    sessions.add_metric(["websocket"], engine.websocket)
+    yield sessions
+    yield _counter("rtserver_sessions_opened", "Sessions since the start", engine.opened)
+    yield _counter("rtserver_packets_out", "Engine.IO packets sent", engine.packets_out)
+    yield _counter("rtserver_slow_consumers", "Sessions closed because they did not keep up", engine.slow_consumers)
+    yield _counter("rtserver_requests_refused", "Engine.IO requests refused", engine.refused)
+
+
+def _namespaces(statistics: ServerStatistics) -> Iterable[Metric]:
+    sockets = GaugeMetricFamily("rtserver_sockets", "Connected sockets", labels=["namespace"])
+    rooms = GaugeMetricFamily("rtserver_rooms", "Rooms joined by name", labels=["namespace"])
+    received = CounterMetricFamily("rtserver_events_received", "Events from clients", labels=["namespace"])
+    refused = CounterMetricFamily("rtserver_events_refused", "Events refused", labels=["namespace"])
+    for namespace in statistics.namespaces:
+        sockets.add_metric([namespace.name], namespace.sockets)
+        rooms.add_metric([namespace.name], namespace.rooms)
+        received.add_metric([namespace.name], namespace.events_received)
+        refused.add_metric([namespace.name], namespace.events_refused)
+    return [sockets, rooms, received, refused]
+
+
+def _node(statistics: ServerStatistics) -> Iterable[Metric]:
+    node = statistics.node
+    if node is None:
+        return
+    yield _gauge("rtserver_connections", "Connections on the loop", node.connections)
+    yield _gauge("rtserver_handed_over", "Connections with the HTTP application", node.handed_over)
+    yield _counter("rtserver_connections_accepted", "Connections accepted", node.accepted)
+    yield _counter("rtserver_connections_turned_away", "Connections refused because full", node.turned_away)
+    yield _counter("rtserver_bytes_in", "Bytes read", node.bytes_in)
+    yield _counter("rtserver_bytes_out", "Bytes written", node.bytes_out)
+    yield _gauge("rtserver_loop_delay_seconds", "How late the loop's last check was", node.loop_delay)
+    yield _gauge("rtserver_loop_longest_turn_seconds", "The longest turn of the loop", node.longest_turn)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, text, value=value)

@@ -1,0 +1,224 @@
+"""Namespaces: the sockets, rooms and handlers behind one name; and parents of dynamic ones.
+
+Rule: a namespace joins a registry (shared among the children of a parent) with an
+adapter and the sockets of this node. It knows the server only as ``NamespaceHost``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import structlog
+
+from rtserver.adapters.base import Adapter, AdapterFactory
+from rtserver.config import Config
+from rtserver.core.broadcast import Broadcast, event_name
+from rtserver.core.handlers import Registry
+from rtserver.core.socket import Socket
+from rtserver.core.surface import Registering, Sending
+from rtserver.errors import ConfigurationError
+from rtserver.logs import LimitedLog
+from rtserver.protocol.engineio.outbound import Outbound
+from rtserver.protocol.socketio.parser import Parser
+from rtserver.types import Auth
+
+log = structlog.get_logger("rtserver.namespace")
+
+Matcher: TypeAlias = Callable[[str, Auth], bool | Awaitable[bool]]
+
+# 15 random bytes: 20 characters, the form of the reference's ids.
+SOCKET_ID_BYTES = 15
+
+
+class NamespaceHost(Protocol):
+    """What a namespace needs of the server."""
+
+    config: Config
+    parser: Parser
+    adapter_factory: AdapterFactory
+    quiet: LimitedLog
+    slow_handlers: int
+
+    def start_task(self, task: Callable[[], Awaitable[None]]) -> None: ...
+
+    def namespace_empty(self, namespace: Namespace) -> None:
+        """The last socket has left a dynamic namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceStatistics:
+    """What a namespace holds on this node, and has counted."""
+
+    name: str
+    sockets: int
+    rooms: int
+    events_received: int
+    events_refused: int
+
+
+class Namespace(Sending, Registering):
+    """The sockets that joined one name.
+
+    Attributes:
+        name: Begins with a slash.
+        sockets: Those of this node, by id.
+        adapter: Its rooms, and the way to other nodes.
+    """
+
+    def __init__(self, name: str, host: NamespaceHost, registry: Registry, *, dynamic: bool = False) -> None:
+        self.name = name
+        self.config = host.config
+        self.parser = host.parser
+        self.sockets: dict[str, Socket] = {}
+        self.dynamic = dynamic
+        self.events_received = 0
+        self.events_refused = 0
+        self._host = host
+        self._registry = registry
+        self._ack_ids = itertools.count()
+        self.adapter: Adapter = host.adapter_factory(self)
+        self.start_task = host.start_task
+
+    def __repr__(self) -> str:
+        return f"<Namespace {self.name}>"
+
+    @property
+    def registry(self) -> Registry:
+        return self._registry
+
+    def _operator(self) -> Broadcast:
+        return Broadcast(self)
+
+    def statistics(self) -> NamespaceStatistics:
+        """Counters of this node."""
+        rooms = len(self.adapter.local_rooms())
+        return NamespaceStatistics(self.name, len(self.sockets), rooms, self.events_received, self.events_refused)
+
+    # Sockets.
+
+    def new_socket_id(self) -> str:
+        return secrets.token_urlsafe(SOCKET_ID_BYTES)
+
+    def add(self, socket: Socket) -> None:
+        """A socket has been let in."""
+        self.sockets[socket.id] = socket
+        self.adapter.add(socket)
+
+    def remove(self, socket: Socket) -> None:
+        """A socket is gone."""
+        self.sockets.pop(socket.id, None)
+        self.adapter.remove(socket)
+        self.became_empty()
+
+    def became_empty(self) -> None:
+        """A dynamic namespace without sockets may go."""
+        if self.dynamic and not self.sockets:
+            self._host.namespace_empty(self)
+
+    def blocked(self, handler: str, seconds: float) -> None:
+        """A plain handler has kept the loop waiting."""
+        self._host.slow_handlers += 1
+        self._host.quiet.warning("handler_blocks", handler=handler, namespace=self.name, seconds=round(seconds, 3))
+
+    # What the adapter asks for.
+
+    def encode(self, args: Sequence[Any], ack_id: int | None, compress: bool) -> Outbound:
+        return self.parser.encode_event(self.name, args, ack_id, compress=compress)
+
+    def next_ack_id(self) -> int:
+        return next(self._ack_ids)
+
+    # Other nodes.
+
+    def server_side_emit(self, event: str, *args: Any) -> None:
+        """Send an event to the same namespace on the other nodes."""
+        self.adapter.server_side_emit((event_name(event), *args))
+
+    async def server_side_call(self, event: str, *args: Any) -> list[Any]:
+        """The same, and wait for what each of them answers."""
+        return list(await self.adapter.server_side_call((event_name(event), *args)))
+
+    def on_server_side_event(self, args: Sequence[Any], answer: Callable[[Any], None] | None) -> None:
+        function = self._registry.server_side.get(args[0]) if args else None
+        if function is None:
+            return
+        try:
+            result = function(*args[1:])
+        except Exception:
+            log.exception("server_side_handler_failed", server_side_event=args[0])
+            return
+        if inspect.iscoroutine(result):
+            self._host.start_task(lambda: self._answer_later(args[0], result, answer))
+        elif answer is not None:
+            answer(result)
+
+    async def _answer_later(self, event: str, result: Awaitable[Any], answer: Callable[[Any], None] | None) -> None:
+        try:
+            value = await result
+        except Exception:
+            log.exception("server_side_handler_failed", server_side_event=event)
+            return
+        if answer is not None:
+            answer(value)
+
+
+class ParentNamespace(Registering):
+    """What all namespaces whose names match have in common: handlers, and broadcasts to all of them."""
+
+    def __init__(self, matcher: Matcher, registry: Registry) -> None:
+        self.matches = matcher
+        self.children: dict[str, Namespace] = {}
+        self._registry = registry
+
+    @property
+    def registry(self) -> Registry:
+        return self._registry
+
+    def emit(self, event: str, *args: Any) -> None:
+        """Send an event to everybody in every child."""
+        for child in list(self.children.values()):
+            child.emit(event, *args)
+
+    def send(self, *args: Any) -> None:
+        """``emit("message", *args)``."""
+        self.emit("message", *args)
+
+    async def fetch_sockets(self) -> list[Any]:
+        """Every socket of every child."""
+        return [found for child in list(self.children.values()) for found in await child.fetch_sockets()]
+
+    def disconnect_sockets(self, close: bool = False) -> None:
+        """Disconnect everybody in every child."""
+        for child in list(self.children.values()):
+            child.disconnect_sockets(close)
+
+
+def matcher_of(given: re.Pattern[str] | Matcher) -> Matcher:
+    """A regular expression or a function as a function.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    if isinstance(given, re.Pattern):
+        pattern = given
+        return lambda name, auth: pattern.search(name) is not None
+    if callable(given):
+        return given
+    raise ConfigurationError("namespace", given, "a name, a regular expression, or a function of a name and auth")
+
+
+def check_name(name: str) -> str:
+    """A namespace's name with its slash.
+
+    Raises:
+        ConfigurationError: It cannot be one.
+    """
+    if not isinstance(name, str) or "," in name or "?" in name:
+        raise ConfigurationError("namespace", name, "a name without commas and question marks")
+    return name if name.startswith("/") else f"/{name}"

@@ -1,0 +1,411 @@
+"""``Server``: joins the engine, the namespaces and an adapter, and runs them.
+
+Rule: owns every task of a node through one nursery; when ``serve`` returns,
+nothing of it is left. The layer above gives it an HTTP application through
+``app_factory``, because this one may not import it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Unpack, cast, overload
+
+import structlog
+import trio
+
+from rtserver.adapters.base import AdapterFactory
+from rtserver.adapters.memory import MemoryAdapter
+from rtserver.config import Config, Options
+from rtserver.core.broadcast import Broadcast
+from rtserver.core.client import Client
+from rtserver.core.handlers import Registry
+from rtserver.core.handshake import Handshake
+from rtserver.core.namespace import Matcher, Namespace, NamespaceStatistics, ParentNamespace, check_name, matcher_of
+from rtserver.core.pipeline import Middleware, RequestContext, check_emit_hooks, compose, overrides
+from rtserver.core.surface import Registering, Sending
+from rtserver.errors import RequestRefused
+from rtserver.logs import LimitedLog
+from rtserver.protocol.socketio.json_parser import JSONParser
+from rtserver.protocol.socketio.parser import Parser
+from rtserver.transports.asgi import ASGIApp, EngineAsgi
+from rtserver.transports.engine import Engine, EngineStatistics
+from rtserver.transports.node import Node, NodeStatistics
+from rtserver.transports.request import Request
+from rtserver.transports.session import EngineSession
+from rtserver.types import Auth
+
+log = structlog.get_logger("rtserver.server")
+
+AllowRequest = Callable[[Handshake], "bool | None | Awaitable[bool | None]"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """What a node holds and has counted; ``node`` is None behind an ASGI server."""
+
+    clients: int
+    slow_handlers: int
+    started_at: float | None
+    engine: EngineStatistics
+    namespaces: tuple[NamespaceStatistics, ...]
+    node: NodeStatistics | None
+
+
+class Server(Sending, Registering):
+    """A Socket.IO server. The methods of the main namespace are on it directly.
+
+    Args:
+        parser: Encodes packets; ``JSONParser`` unless given. Clients must use the same.
+        adapter: Makes the adapter of each namespace; ``MemoryAdapter`` unless given.
+        allow_request: Decides on each handshake, plain or async: False or ``RequestRefused`` refuses it.
+        middleware: For every namespace. ``use`` adds to the main one only.
+        options: The settings, see ``Config``.
+
+    Raises:
+        ConfigurationError: A setting is unknown or has a value that cannot be used.
+    """
+
+    app_factory: ClassVar[Callable[[Server, ASGIApp | None], ASGIApp] | None] = None
+
+    def __init__(
+        self,
+        *,
+        parser: Parser | None = None,
+        adapter: AdapterFactory = MemoryAdapter,
+        allow_request: AllowRequest | None = None,
+        middleware: Sequence[Middleware] = (),
+        **options: Unpack[Options],
+    ) -> None:
+        self._options = cast(dict[str, Any], options)
+        self._parser = parser
+        self.config = Config.of(self._options)
+        self.parser = parser or _json_parser(self.config)
+        self.adapter_factory = adapter
+        self.engine = Engine(self.config, self)
+        self.quiet = LimitedLog()
+        self.clients: set[Client] = set()
+        self.namespaces: dict[str, Namespace] = {}
+        self.parents: list[ParentNamespace] = []
+        self.slow_handlers = 0
+        self.started_at: float | None = None
+        check_emit_hooks(middleware)
+        self._middleware = list(middleware)
+        self._allow_request = allow_request
+        self._nursery: trio.Nursery | None = None
+        self._stopping: trio.Event | None = None
+        self._node: Node | None = None
+        self._permanent_tasks = 0
+        self.main = self._new_namespace("/")
+        self._request_chain: Callable[[RequestContext], Any] | None = None
+        self._compile_request_chain()
+
+    def configure(self, **options: Unpack[Options]) -> None:
+        """Change settings before the server runs: what a command line does.
+
+        Raises:
+            ConfigurationError: As for the constructor; nothing has changed then.
+            RuntimeError: The server is running.
+        """
+        if self._nursery is not None:
+            raise RuntimeError("the server is running already")
+        merged = {**self._options, **cast(dict[str, Any], options)}
+        self.config = Config.of(merged)
+        self._options = merged
+        self.parser = self._parser or _json_parser(self.config)
+        self.engine = Engine(self.config, self)
+        for namespace in self.namespaces.values():
+            namespace.config, namespace.parser = self.config, self.parser
+
+    # Namespaces.
+
+    @overload
+    def of(self, name: str) -> Namespace: ...
+    @overload
+    def of(self, name: re.Pattern[str] | Matcher) -> ParentNamespace: ...
+    def of(self, name: str | re.Pattern[str] | Matcher) -> Namespace | ParentNamespace:
+        """The namespace of a name, or the parent of all that match.
+
+        Args:
+            name: A name; or a regular expression or a function ``(name, auth) -> bool``,
+                plain or async, for namespaces that come into being when a client asks.
+
+        Raises:
+            ConfigurationError: It is none of these.
+        """
+        if isinstance(name, str):
+            name = check_name(name)
+            found = self.namespaces.get(name)
+            return self._new_namespace(name) if found is None else found
+        parent = ParentNamespace(matcher_of(name), Registry(str(name), self._middleware))
+        self.parents.append(parent)
+        return parent
+
+    def _new_namespace(self, name: str) -> Namespace:
+        namespace = self.namespaces[name] = Namespace(name, self, Registry(name, self._middleware))
+        return namespace
+
+    def find_namespace(self, name: str, auth: Auth) -> Namespace | Awaitable[Namespace | None] | None:
+        """The namespace that a client asks for, if there is one or a parent makes one."""
+        found = self.namespaces.get(name)
+        if found is not None:
+            return found
+        for index, parent in enumerate(self.parents):
+            matches = parent.matches(name, auth)
+            if inspect.isawaitable(matches):
+                return self._find_later(name, auth, matches, index)
+            if matches:
+                return self._child(parent, name)
+        return None
+
+    async def _find_later(self, name: str, auth: Auth, first: Awaitable[bool], index: int) -> Namespace | None:
+        matches: Any = await first
+        for parent in self.parents[index:]:
+            if matches is None:
+                matches = parent.matches(name, auth)
+                if inspect.isawaitable(matches):
+                    matches = await matches
+            if matches:
+                return self.namespaces.get(name) or self._child(parent, name)
+            matches = None
+        return None
+
+    def _child(self, parent: ParentNamespace, name: str) -> Namespace:
+        dynamic = self.config.cleanup_empty_child_namespaces
+        child = Namespace(name, self, parent.registry, dynamic=dynamic)
+        self.namespaces[name] = parent.children[name] = child
+        return child
+
+    def namespace_empty(self, namespace: Namespace) -> None:
+        """The last socket has left a dynamic namespace, so it goes."""
+        if self.namespaces.get(namespace.name) is namespace:
+            del self.namespaces[namespace.name]
+            for parent in self.parents:
+                parent.children.pop(namespace.name, None)
+            namespace.adapter.close()
+
+    # The main namespace.
+
+    @property
+    def registry(self) -> Registry:
+        return self.main.registry
+
+    @property
+    def adapter(self) -> Any:
+        """The main namespace's adapter."""
+        return self.main.adapter
+
+    @property
+    def sockets(self) -> Any:
+        """The main namespace's sockets on this node, by id."""
+        return self.main.sockets
+
+    def _operator(self) -> Broadcast:
+        return Broadcast(self.main)
+
+    def use(self, middleware: Middleware | Callable[..., Any]) -> Any:
+        """Add middleware to the main namespace; its ``request`` hook counts for the whole server."""
+        super().use(middleware)
+        self._compile_request_chain()
+        return middleware
+
+    def server_side_emit(self, event: str, *args: Any) -> None:
+        """Send an event to the other nodes. They get it by ``on_server_side``."""
+        self.main.server_side_emit(event, *args)
+
+    async def server_side_call(self, event: str, *args: Any) -> list[Any]:
+        """The same, and wait for what each of them answers."""
+        return await self.main.server_side_call(event, *args)
+
+    # What the engine asks.
+
+    def _compile_request_chain(self) -> None:
+        middleware = self.registry.middleware
+        if self._allow_request is None and not any(overrides(member, "request") for member in middleware):
+            self._request_chain = None
+        else:
+            self._request_chain = compose(middleware, "request", self._ask_allow_request)
+
+    def _ask_allow_request(self, context: RequestContext) -> Any:
+        if self._allow_request is None:
+            return None
+        verdict = self._allow_request(context.handshake)
+        if inspect.isawaitable(verdict):
+            return _await_verdict(verdict)
+        _check_verdict(verdict)
+        return None
+
+    def admit(self, request: Request) -> Awaitable[None] | None:
+        if self._request_chain is None:
+            return None
+        result = self._request_chain(RequestContext(Handshake(request, {}, time.time())))
+        return result if inspect.isawaitable(result) else None
+
+    def opened(self, session: EngineSession) -> Client:
+        return Client(self, session)
+
+    def start_task(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run ``task`` in the server's nursery; it is cancelled when the server stops.
+
+        Raises:
+            RuntimeError: The server is not running.
+        """
+        if self._nursery is None:
+            raise RuntimeError("the server is not running")
+        self._nursery.start_soon(task)
+
+    # Running.
+
+    @property
+    def running(self) -> bool:
+        return self._nursery is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether new clients are welcome."""
+        return self.running and self.engine.accepting
+
+    @asynccontextmanager
+    async def lifetime(self) -> AsyncIterator[None]:
+        """Run the server's tasks without a door: for ASGI servers and tests.
+
+        Raises:
+            RuntimeError: It is running already.
+        """
+        if self._nursery is not None:
+            raise RuntimeError("the server is running already")
+        async with trio.open_nursery() as outer:
+            # Background tasks outlive a cancellation for as long as the drain takes.
+            background = trio.CancelScope(shield=True)
+            ready = trio.Event()
+            outer.start_soon(self._run_background, background, ready)
+            await ready.wait()
+            try:
+                yield
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._drain()
+                self._nursery = None
+                background.cancel()
+
+    async def _run_background(self, scope: trio.CancelScope, ready: trio.Event) -> None:
+        with scope:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self.engine.deadlines.run)
+                self._permanent_tasks = 1
+                self.started_at = time.time()
+                self.engine.accepting = True
+                ready.set()
+                await trio.sleep_forever()
+
+    async def serve(
+        self,
+        *addresses: str,
+        app: ASGIApp | None = None,
+        websockets: bool = False,
+        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen and serve until ``stop`` or a cancellation, then drain.
+
+        Args:
+            addresses: ``"127.0.0.1:8000"``, ``"[::1]:8000"``, ``":8000"``, ``"unix:/run/app.sock"``; port 0 picks one.
+            app: An ASGI application for everything that is not Engine.IO's, beside health and metrics.
+            websockets: Whether ``app`` serves WebSockets of its own.
+            task_status: Gets the addresses that are listened on, with their real ports.
+
+        Raises:
+            ConfigurationError: An address cannot be read.
+            OSError: An address cannot be listened on.
+        """
+        factory = type(self).app_factory
+        served = app if factory is None else factory(self, app)
+        self._stopping = trio.Event()
+        node = Node(self.engine, served, websockets=websockets)
+        with node.listening(addresses or ("127.0.0.1:8000",)) as bound:
+            async with self.lifetime():
+                assert self._nursery is not None
+                self._node = node
+                self._permanent_tasks += 1
+                await self._nursery.start(node.run)
+                log.info("listening", addresses=bound)
+                task_status.started(bound)
+                try:
+                    await self._stopping.wait()
+                finally:
+                    node.stop_listening()
+
+    def stop(self) -> None:
+        """Make ``serve`` drain and return."""
+        if self._stopping is not None:
+            self._stopping.set()
+
+    async def _drain(self) -> None:
+        """Nobody new, flush, close at the transport, let handlers finish; all within ``shutdown_timeout``."""
+        self.engine.accepting = False
+        with trio.move_on_after(self.config.shutdown_timeout):
+            for client in list(self.clients):
+                client.session.close("server shutting down")
+            if self._node is not None:
+                await self._node.drain()
+            while self._nursery is not None and len(self._nursery.child_tasks) > self._permanent_tasks:
+                await trio.sleep(0.01)
+        if self._node is not None:
+            self._node.close()
+            self._node = None
+        for session in list(self.engine.sessions.values()):
+            session.told()
+
+    # ASGI.
+
+    def asgi(self, app: ASGIApp | None = None) -> ASGIApp:
+        """The server as an ASGI application in front of ``app``, for ``hypercorn -k trio``."""
+
+        async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+            async with self.lifetime():
+                await (app or _lifespan)(scope, receive, send)
+
+        return EngineAsgi(self.engine, app, lifespan)
+
+    def mount(self, app: Any) -> None:
+        """Put the server in front of a Quart-Trio application, which stays the one that is run.
+
+        Args:
+            app: Something with an ``asgi_app`` attribute, as Quart has it.
+        """
+        app.asgi_app = self.asgi(app.asgi_app)
+
+    def statistics(self) -> ServerStatistics:
+        """What this node holds and has counted."""
+        return ServerStatistics(
+            clients=len(self.clients),
+            slow_handlers=self.slow_handlers,
+            started_at=self.started_at,
+            engine=self.engine.statistics(),
+            namespaces=tuple(namespace.statistics() for namespace in self.namespaces.values()),
+            node=None if self._node is None else self._node.statistics(),
+        )
+
+
+def _json_parser(config: Config) -> JSONParser:
+    return JSONParser(max_attachments=config.max_attachments, max_depth=config.max_depth)
+
+
+async def _await_verdict(verdict: Awaitable[bool | None]) -> None:
+    _check_verdict(await verdict)
+
+
+def _check_verdict(verdict: bool | None) -> None:
+    if verdict is False:
+        raise RequestRefused
+
+
+async def _lifespan(scope: Any, receive: Any, send: Any) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

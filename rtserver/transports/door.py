@@ -1,0 +1,186 @@
+"""The front door: listens, accepts, and decides who serves a request.
+
+Rule: Engine.IO's requests stay on the loop; all others leave it, with the bytes
+read so far, for whoever was given as ``others``. See ``handover``.
+"""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from rtserver.config import Config
+from rtserver.transports.connection import Connection
+from rtserver.transports.engine import Engine
+from rtserver.transports.http import HttpConnection
+from rtserver.transports.loop import Loop
+from rtserver.transports.request import Request, Response
+from rtserver.transports.websocket import RawWebSocket
+
+log = structlog.get_logger("rtserver.door")
+
+ACCEPT_BATCH = 64
+# File descriptors kept for everything that is not a client's connection.
+RESERVE = 64
+PAUSE_SECONDS = 0.1
+
+Others = Callable[[socket.socket, str, Request, bytes], None]
+
+
+class Listener:
+    """A listening socket on the loop."""
+
+    scheduled_at = float("inf")
+
+    def __init__(self, door: FrontDoor, sock: socket.socket) -> None:
+        self._door = door
+        self.sock = sock
+        self._resume_at: float | None = None
+        door.loop.add(sock, self)
+
+    def on_readable(self) -> None:
+        for _ in range(ACCEPT_BATCH):
+            try:
+                sock, address = self.sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as exc:
+                self._pause(exc)
+                return
+            self._door.admit(sock, address)
+
+    def on_writable(self) -> None:
+        """Never asked for."""
+
+    def _pause(self, exc: OSError) -> None:
+        """Out of descriptors or memory: leave the queue alone for a moment instead of spinning."""
+        log.warning("accept_paused", error=errno.errorcode.get(exc.errno or 0, str(exc.errno)))
+        self._door.loop.remove(self.sock)
+        self._resume_at = trio.current_time() + PAUSE_SECONDS
+        self._door.deadlines.watch(self)
+
+    def next_deadline(self) -> float | None:
+        return self._resume_at
+
+    def on_deadline(self, now: float) -> None:
+        self._resume_at = None
+        self._door.loop.add(self.sock, self)
+
+    def close(self) -> None:
+        if self._resume_at is None:
+            self._door.loop.remove(self.sock)
+        self._resume_at = None
+        self.sock.close()
+
+
+class FrontDoor:
+    """Accepts connections for an engine.
+
+    Args:
+        engine: Serves what is under its path.
+        loop: Drives the sockets.
+        others: Takes a connection whose request is not the engine's; None answers 404.
+    """
+
+    def __init__(self, engine: Engine, loop: Loop, others: Others | None) -> None:
+        self.engine = engine
+        self.config: Config = engine.config
+        self.loop = loop
+        self.deadlines = engine.deadlines
+        self.connections: set[Connection] = set()
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.accepted = 0
+        self.turned_away = 0
+        self._listeners: list[Listener] = []
+        self._others = others
+        self._limit = self.config.max_connections or _descriptor_limit()
+
+    @property
+    def packets_out(self) -> int:
+        return self.engine.packets_out
+
+    @packets_out.setter
+    def packets_out(self, value: int) -> None:
+        self.engine.packets_out = value
+
+    # Listening.
+
+    def listen(self, sock: socket.socket) -> None:
+        """Serve a listening socket."""
+        sock.setblocking(False)
+        self._listeners.append(Listener(self, sock))
+
+    def stop_listening(self) -> None:
+        """Accept nobody any more; those already here stay."""
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
+
+    def admit(self, sock: socket.socket, address: object) -> None:
+        """Begin to serve an accepted connection, or turn it away when the node is full."""
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if len(self.connections) >= self._limit:
+            self._turn_away(sock)
+            return
+        self.accepted += 1
+        HttpConnection(self, sock, str(address[0]) if isinstance(address, tuple) else "")
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        self.turned_away += 1
+        response = Response(503, b"too many connections", [("Retry-After", "1")], close=True)
+        try:
+            sock.send(response.encode(keep_alive=False))
+        except OSError:
+            pass
+        finally:
+            sock.close()
+
+    # What HTTP connections ask for.
+
+    def owns(self, path: str) -> bool:
+        return self.engine.owns(path)
+
+    def on_exchange(self, exchange: HttpConnection, body: bytes) -> None:
+        if exchange.request.wants_websocket:
+            self.engine.on_upgrade(exchange)
+        else:
+            self.engine.on_request(exchange, body)
+
+    def hand_over(self, connection: HttpConnection, request: Request, received: bytes) -> None:
+        if self._others is None:
+            connection.refuse(404, "not found")
+            return
+        peer = connection.peer
+        self._others(connection.detach(), peer, request, received)
+
+    def headers_of_refusal(self, request: Request) -> list[tuple[str, str]]:
+        return self.engine.origins.headers(request)
+
+    # The end.
+
+    def close_idle(self) -> None:
+        """Close the connections that belong to no session."""
+        for connection in list(self.connections):
+            if not isinstance(connection, RawWebSocket) or connection.session is None:
+                connection.finish()
+
+    def close(self) -> None:
+        """Close whatever is left."""
+        self.stop_listening()
+        for connection in list(self.connections):
+            connection.close()
+
+
+def _descriptor_limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return 1_000_000
+    return max(1, soft - RESERVE)

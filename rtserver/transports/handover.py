@@ -1,0 +1,102 @@
+"""The way to everything that is not Engine.IO's: Hypercorn's server for an ASGI application.
+
+Rule: a connection that has been handed over never comes back, and nothing that
+happens on it reaches another one. Uses the constructor of Hypercorn 0.18's
+``TCPServer``; a contract test holds it.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import structlog
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState
+
+from rtserver.config import Config
+from rtserver.transports.guard import GuardedStream, RequestGuard
+from rtserver.transports.request import Request
+
+log = structlog.get_logger("rtserver.handover")
+
+
+class Handover:
+    """Runs an ASGI application for the connections that the front door passes on.
+
+    Args:
+        app: The application.
+        config: The node's settings.
+        websockets: Whether the application serves WebSockets of its own.
+    """
+
+    def __init__(self, app: ASGIFramework, config: Config, *, websockets: bool = False) -> None:
+        self._app = ASGIWrapper(app)
+        self._config = config
+        self._websockets = websockets
+        self._context = WorkerContext(None)
+        self._state: dict[str, object] = {}
+        self._streams: set[GuardedStream] = set()
+        self._nursery: trio.Nursery | None = None
+        self._hypercorn = HypercornConfig()
+        self._hypercorn.errorlog = None
+        self._hypercorn.accesslog = None
+        self._hypercorn.include_server_header = False
+        self._hypercorn.keep_alive_timeout = config.keep_alive_timeout
+        self._hypercorn.websocket_max_message_size = config.max_http_buffer_size
+        self._hypercorn.h11_max_incomplete_size = config.max_head_size
+
+    def __len__(self) -> int:
+        """How many connections are with the application."""
+        return len(self._streams)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Start the application and serve until cancelled."""
+        lifespan = Lifespan(self._app, self._hypercorn, self._state)
+        async with trio.open_nursery() as outer:
+            await outer.start(lifespan.handle_lifespan)
+            await lifespan.wait_for_startup()
+            try:
+                async with trio.open_nursery() as self._nursery:
+                    task_status.started()
+                    await trio.sleep_forever()
+            finally:
+                self._nursery = None
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + self._config.shutdown_timeout):
+                    await lifespan.wait_for_shutdown()
+                outer.cancel_scope.cancel()
+
+    async def stop(self) -> None:
+        """End idle connections now, and all others as soon as their answers are out or time is up."""
+        await self._context.terminated.set()
+
+    def abort(self) -> None:
+        """Close every connection."""
+        for stream in list(self._streams):
+            stream.abort()
+
+    def take(self, sock: socket.socket, peer: str, request: Request, received: bytes) -> None:
+        """Go on with a connection of which ``received`` has been read. Its other end is ``peer``."""
+        if self._nursery is None:
+            sock.close()
+            return
+        guard = RequestGuard(self._config, websockets=self._websockets)
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        guarded = GuardedStream(stream, guard, received, self._config.head_timeout)
+        self._streams.add(guarded)
+        self._nursery.start_soon(self._serve, guarded)
+
+    async def _serve(self, stream: GuardedStream) -> None:
+        state = ConnectionState(self._state.copy())  # type: ignore[arg-type]
+        try:
+            await TCPServer(self._app, self._hypercorn, self._context, state, stream)  # type: ignore[arg-type]
+        except Exception as exc:
+            # Whatever a request does to the server that got it ends here, with its connection.
+            log.warning("connection_failed", error=type(exc).__name__, exc_info=exc)
+        finally:
+            self._streams.discard(stream)
+            stream.abort()

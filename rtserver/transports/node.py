@@ -1,0 +1,202 @@
+"""A node at work: the loop, the front door with its listeners, and the way to Hypercorn.
+
+Rule: owns the raw sockets of a server for as long as it serves; ``Server`` says
+when to begin, to drain and to end.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+from hypercorn.typing import ASGIFramework
+
+from rtserver.errors import ConfigurationError
+from rtserver.transports.asgi import ASGIApp
+from rtserver.transports.door import FrontDoor
+from rtserver.transports.engine import Engine
+from rtserver.transports.handover import Handover
+from rtserver.transports.loop import Loop
+
+BACKLOG = 4_096
+DELAY_EVERY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatistics:
+    """Counters of a node's raw sockets.
+
+    Args:
+        connections: On the loop now, of any kind.
+        handed_over: With Hypercorn now.
+        accepted: Since the start.
+        turned_away: Refused since the start because the node was full.
+        bytes_in: Read since the start.
+        bytes_out: Written since the start.
+        loop_delay: By how much the last check of the loop came late, in seconds.
+        longest_turn: The longest turn of the loop, in seconds.
+    """
+
+    connections: int
+    handed_over: int
+    accepted: int
+    turned_away: int
+    bytes_in: int
+    bytes_out: int
+    loop_delay: float
+    longest_turn: float
+
+
+class Node:
+    """Serves an engine, and an ASGI application beside it, on real sockets."""
+
+    def __init__(self, engine: Engine, app: ASGIApp | None, *, websockets: bool) -> None:
+        self.loop = Loop()
+        self._engine = engine
+        self._handover = None if app is None else Handover(_framework(app), engine.config, websockets=websockets)
+        others = None if self._handover is None else self._handover.take
+        self.door = FrontDoor(engine, self.loop, others)
+        self._delay = 0.0
+        engine.run_soon_by(self.loop.soon)
+
+    @contextmanager
+    def listening(self, addresses: Sequence[str]) -> Iterator[list[str]]:
+        """Listen on ``addresses``; gives them back with their real ports."""
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(open_listener(address)) for address in addresses]
+            for sock in sockets:
+                self.door.listen(sock)
+            yield [_written(sock) for sock in sockets]
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            if self._handover is not None:
+                await nursery.start(self._handover.run)
+            nursery.start_soon(self.loop.run)
+            nursery.start_soon(self._measure_delay)
+            task_status.started()
+
+    async def _measure_delay(self) -> None:
+        while True:
+            due = trio.current_time() + DELAY_EVERY
+            await trio.sleep_until(due)
+            self._delay = trio.current_time() - due
+
+    def stop_listening(self) -> None:
+        self.door.stop_listening()
+
+    async def drain(self) -> None:
+        """Wait until answers are out and connections have ended."""
+        if self._handover is not None:
+            await self._handover.stop()
+        self.door.close_idle()
+        while self.door.connections or (self._handover is not None and len(self._handover)):
+            await trio.sleep(0.01)
+
+    def close(self) -> None:
+        """Close whatever is left."""
+        self.door.close()
+        if self._handover is not None:
+            self._handover.abort()
+
+    def statistics(self) -> NodeStatistics:
+        door = self.door
+        return NodeStatistics(
+            connections=len(door.connections),
+            handed_over=0 if self._handover is None else len(self._handover),
+            accepted=door.accepted,
+            turned_away=door.turned_away,
+            bytes_in=door.bytes_in,
+            bytes_out=door.bytes_out,
+            loop_delay=self._delay,
+            longest_turn=self.loop.longest_turn,
+        )
+
+
+def _framework(app: ASGIApp) -> ASGIFramework:
+    return app  # type: ignore[return-value]
+
+
+@contextmanager
+def open_listener(address: str) -> Iterator[socket.socket]:
+    """A listening socket for ``address``.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+        OSError: It cannot be listened on; the message names the address.
+    """
+    if address.startswith("unix:"):
+        with _unix_listener(Path(address.removeprefix("unix:"))) as sock:
+            yield sock
+        return
+    host, port = read_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        found = socket.getaddrinfo(host, port, family if host else 0, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as exc:
+        raise ConfigurationError("address", address, "an address of this machine") from exc
+    family, kind, protocol, _, bound = found[0]
+    with socket.socket(family, kind, protocol) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(bound)
+        except OSError as exc:
+            raise OSError(exc.errno, f"cannot listen on {address}: {exc.strerror}") from exc
+        sock.listen(BACKLOG)
+        yield sock
+
+
+def read_address(address: str) -> tuple[str, int]:
+    """``host:port`` as a pair; an IPv6 host is in brackets.
+
+    Raises:
+        ConfigurationError: It is no such thing.
+    """
+    host, colon, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ConfigurationError("address", address, "host:port, [ipv6]:port, or unix:/path")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ConfigurationError("address", address, "host:port, [ipv6]:port, or unix:/path")
+    return host, int(port)
+
+
+@contextmanager
+def _unix_listener(path: Path) -> Iterator[socket.socket]:
+    if path.exists() and stat.S_ISSOCK(path.stat().st_mode) and not _answers(path):
+        # Left behind by a process that died; a living one would have answered.
+        path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.bind(os.fspath(path))
+        except OSError as exc:
+            raise OSError(exc.errno, f"cannot listen on unix:{path}: {exc.strerror}") from exc
+        sock.listen(BACKLOG)
+        try:
+            yield sock
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True
+
+
+def _written(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    return f"[{name[0]}]:{name[1]}" if sock.family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
