@@ -28,8 +28,9 @@ test: check $(TEST_NPM) ## Check, then run every test
 	$(BIN)/pytest tests/protocol --cov=rtserver.protocol --cov-fail-under=100
 	$(BIN)/pytest tests --ignore=tests/protocol
 
-check: $(DEV_STAMP) ## Lint, types and layers
+check: $(DEV_STAMP) ## Lint, format, types and layers
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
@@ -37,8 +38,9 @@ bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one r
 	scripts/apt-install gcc gcc libc6-dev
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
-format: $(DEV_STAMP) ## Mend what the linter can mend
+format: $(DEV_STAMP) ## Format, and mend what the linter can mend
 	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
 clean: ## Remove what make has built or installed
 	rm -rf $(VENV) dist benchmarks/build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
