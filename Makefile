@@ -32,7 +32,7 @@ check: $(DEV_STAMP) ## Lint, format, types and layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --no-cache
 
 bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one run
 	scripts/apt-install gcc gcc libc6-dev
@@ -43,7 +43,7 @@ format: $(DEV_STAMP) ## Format, and mend what the linter can mend
 	$(BIN)/ruff format
 
 clean: ## Remove what make has built or installed
-	rm -rf $(VENV) dist benchmarks/build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) dist benchmarks/build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name node_modules -prune -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -63,7 +63,8 @@ $(BENCH_STAMP): $(RUN_STAMP)
 	$(PIP_INSTALL) --editable '.[bench]'
 	@touch $@
 
-%/node_modules/.installed: %/package.json
+.SECONDEXPANSION:
+%/node_modules/.installed: %/package.json $$(wildcard $$*/package-lock.json)
 	@scripts/apt-install npm nodejs npm
-	cd $* && if [ -e package-lock.json ]; then npm ci --no-audit --no-fund; else npm install --no-audit --no-fund; fi
+	cd $* && npm $(if $(wildcard $*/package-lock.json),ci,install) --no-audit --no-fund --no-update-notifier
 	@touch $@
