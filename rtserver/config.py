@@ -199,9 +199,9 @@ class Config:
 
 def read_text(variable: str, name: str, text: str) -> Any:
     """The value that ``text`` (of an environment variable or a flag) gives the setting ``name``."""
-    if name in ("path",):
+    if name == "path":
         return text
-    if name in ("transports",):
+    if name == "transports":
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if name == "cors":
         return text if text == "*" else tuple(part.strip() for part in text.split(",") if part.strip())

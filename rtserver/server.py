@@ -41,7 +41,7 @@ from rtserver.types import Auth
 
 log = structlog.get_logger("rtserver.server")
 
-AllowRequest = Callable[[Handshake], "bool | None | Awaitable[bool | None]"]
+AllowRequest = Callable[[Handshake], "bool | Awaitable[bool | None] | None"]
 
 
 @dataclass(frozen=True, slots=True)

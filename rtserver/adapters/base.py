@@ -7,7 +7,8 @@ local and immediate; whatever may involve other nodes is async or fire-and-forge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -138,7 +139,7 @@ class Adapter(Protocol):
 
     def leave(self, socket: LocalSocket, room: Room) -> None: ...
 
-    def rooms_of(self, socket: LocalSocket) -> Set[Room]:
+    def rooms_of(self, socket: LocalSocket) -> AbstractSet[Room]:
         """The rooms of a local socket, its own included."""
 
     def local_rooms(self) -> Mapping[Room, int]:
@@ -158,7 +159,7 @@ class Adapter(Protocol):
 
     async def fetch_sockets(self, target: Target, flags: Flags) -> Sequence[SocketDetails]: ...
 
-    async def all_rooms(self) -> Set[Room]:
+    async def all_rooms(self) -> AbstractSet[Room]:
         """The rooms of every node, own rooms of sockets included."""
 
     def sockets_join(self, target: Target, flags: Flags, rooms: Sequence[Room]) -> None:

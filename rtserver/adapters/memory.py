@@ -7,7 +7,8 @@ rooms, and a set for each would cost more than the socket.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from rtserver.adapters.base import Flags, LocalSocket, NamespaceView, PendingAnswers, SocketDetails, Target
@@ -72,7 +73,7 @@ class MemoryAdapter:
         if not members and room not in self._sockets:
             del self._rooms[room]
 
-    def rooms_of(self, socket: LocalSocket) -> Set[Room]:
+    def rooms_of(self, socket: LocalSocket) -> AbstractSet[Room]:
         rooms = set(socket.memberships or ())
         own = self._rooms.get(socket.id)
         if self._sockets.get(socket.id) is socket and (own is None or socket in own):
@@ -151,7 +152,7 @@ class MemoryAdapter:
     async def fetch_sockets(self, target: Target, flags: Flags) -> Sequence[SocketDetails]:
         return [socket.details() for socket in self.local_sockets(target)]
 
-    async def all_rooms(self) -> Set[Room]:
+    async def all_rooms(self) -> AbstractSet[Room]:
         own = {sid for sid in self._sockets if sid not in self._rooms}
         return own.union(self.local_rooms())
 

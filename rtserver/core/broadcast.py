@@ -67,7 +67,7 @@ class RemoteSocket:
     def _operator(self) -> Broadcast:
         return Broadcast(self.namespace, Target(frozenset((self.id,))))
 
-    def emit(self, event: str, *args: Any) -> None:
+    def emit(self, event: str, /, *args: Any) -> None:
         self._operator().emit(event, *args)
 
     def join(self, *rooms: Room) -> None:
@@ -119,12 +119,12 @@ class Broadcast:
     # What.
 
     @overload
-    def emit(self, event: Event[None, Any]) -> None: ...
+    def emit(self, event: Event[None, Any], /) -> None: ...
     @overload
-    def emit(self, event: Event[P, Any], payload: P) -> None: ...
+    def emit(self, event: Event[P, Any], payload: P, /) -> None: ...
     @overload
-    def emit(self, event: str, *args: Any) -> None: ...
-    def emit(self, event: Event[Any, Any] | str, *args: Any) -> None:
+    def emit(self, event: str, /, *args: Any) -> None: ...
+    def emit(self, event: Event[Any, Any] | str, /, *args: Any) -> None:
         """Send an event to all of them. Returns at once.
 
         Raises:
@@ -138,12 +138,12 @@ class Broadcast:
         self.emit("message", *args)
 
     @overload
-    async def call(self, event: Event[None, A]) -> list[A]: ...
+    async def call(self, event: Event[None, A], /) -> list[A]: ...
     @overload
-    async def call(self, event: Event[P, A], payload: P) -> list[A]: ...
+    async def call(self, event: Event[P, A], payload: P, /) -> list[A]: ...
     @overload
-    async def call(self, event: str, *args: Any) -> list[Any]: ...
-    async def call(self, event: Event[Any, Any] | str, *args: Any) -> list[Any]:
+    async def call(self, event: str, /, *args: Any) -> list[Any]: ...
+    async def call(self, event: Event[Any, Any] | str, /, *args: Any) -> list[Any]:
         """Send an event and wait until all of them have acknowledged it.
 
         There is no time-out argument: put the call into ``with trio.fail_after(5):``.

@@ -27,7 +27,6 @@ from rtserver.protocol.socketio.packet import Packet, PacketType
 from rtserver.protocol.socketio.parser import Incomplete, Parser
 from rtserver.types import Auth, DisconnectReason
 
-
 log = structlog.get_logger("rtserver.client")
 
 # A packet whose attachments do not come is given up after this many seconds.
@@ -43,8 +42,10 @@ class SessionTransport(Protocol):
 class ClientSession(Protocol):
     """An Engine.IO session, as a client uses it."""
 
-    request: HttpRequest
     opened_at: float
+
+    @property
+    def request(self) -> HttpRequest: ...
 
     @property
     def transport(self) -> SessionTransport: ...
@@ -234,7 +235,7 @@ class Client:
         chain = compose(registry.middleware, "connect", lambda context: None)
         try:
             result = chain(ConnectContext(socket, auth))
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - logged there
             self._refuse_socket(socket, exc)
             return
         if inspect.isawaitable(result):
@@ -246,7 +247,7 @@ class Client:
         try:
             with trio.fail_after(self._host.config.connect_timeout):
                 await result
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - logged there
             self._refuse_socket(socket, exc)
         else:
             self._admit(socket)

@@ -55,7 +55,7 @@ def run_in_place(socket: Socket, handler: Handler, packet: Sequence[Any], ack_id
             socket.answer(ack_id, () if result is None else (result,))
     except EventRefused as exc:
         _refuse(socket, handler, ack_id, exc)
-    except Exception:
+    except Exception:  # noqa: BLE001 - logged there
         _failed(socket, handler, ack_id)
     elapsed = time.perf_counter() - started
     if elapsed > socket.namespace.config.slow_handler:
@@ -73,7 +73,7 @@ async def run_job(socket: Socket, job: Job) -> None:
             socket.answer(ack_id, () if result is None else (result,))
     except EventRefused as exc:
         _refuse(socket, handler, ack_id, exc)
-    except Exception:
+    except Exception:  # noqa: BLE001 - logged there
         _failed(socket, handler, ack_id)
 
 

@@ -129,9 +129,7 @@ def overrides(middleware: Middleware, hook: str) -> bool:
 
 def waits(middleware: Sequence[Middleware], hook: str) -> bool:
     """Whether a hook in the onion is async."""
-    return any(
-        overrides(member, hook) and inspect.iscoroutinefunction(getattr(member, hook)) for member in middleware
-    )
+    return any(overrides(member, hook) and inspect.iscoroutinefunction(getattr(member, hook)) for member in middleware)
 
 
 def compose(middleware: Sequence[Middleware], hook: str, inner: Callable[[Any], Result]) -> Callable[[Any], Result]:

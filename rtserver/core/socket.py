@@ -7,7 +7,8 @@ every call and does nothing. ``take_event`` is the hot path of a node.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import structlog
@@ -96,7 +97,7 @@ class Socket:
         return self._client.handshake(self.auth)
 
     @property
-    def rooms(self) -> Set[Room]:
+    def rooms(self) -> AbstractSet[Room]:
         """The rooms that it is in, its own included."""
         return self.namespace.adapter.rooms_of(self)
 
@@ -154,12 +155,12 @@ class Socket:
     # Sending to this client.
 
     @overload
-    def emit(self, event: Event[None, Any]) -> None: ...
+    def emit(self, event: Event[None, Any], /) -> None: ...
     @overload
-    def emit(self, event: Event[P, Any], payload: P) -> None: ...
+    def emit(self, event: Event[P, Any], payload: P, /) -> None: ...
     @overload
-    def emit(self, event: str, *args: Any) -> None: ...
-    def emit(self, event: Event[Any, Any] | str, *args: Any) -> None:
+    def emit(self, event: str, /, *args: Any) -> None: ...
+    def emit(self, event: Event[Any, Any] | str, /, *args: Any) -> None:
         """Send an event to the client. Returns at once; see ``max_queue_bytes`` for clients that do not keep up.
 
         Raises:
@@ -173,12 +174,12 @@ class Socket:
         self._emit("message", args, None)
 
     @overload
-    async def call(self, event: Event[None, A]) -> A: ...
+    async def call(self, event: Event[None, A], /) -> A: ...
     @overload
-    async def call(self, event: Event[P, A], payload: P) -> A: ...
+    async def call(self, event: Event[P, A], payload: P, /) -> A: ...
     @overload
-    async def call(self, event: str, *args: Any) -> Any: ...
-    async def call(self, event: Event[Any, Any] | str, *args: Any) -> Any:
+    async def call(self, event: str, /, *args: Any) -> Any: ...
+    async def call(self, event: Event[Any, Any] | str, /, *args: Any) -> Any:
         """Send an event and wait for the client's acknowledgement.
 
         There is no time-out argument: put the call into ``with trio.fail_after(5):``.

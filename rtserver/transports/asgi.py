@@ -24,7 +24,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Frameworks type these in their own ways, so an application takes anything.
+ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 TOO_BIG = 1009
 

@@ -180,7 +180,7 @@ class Engine:
             pending = self._handler.admit(exchange.request)
         except RequestRefused as exc:
             self._refuse_admission(exchange, exc)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged there
             self._admission_failed(exchange)
         else:
             if pending is None:
@@ -196,7 +196,7 @@ class Engine:
                 await pending
         except RequestRefused as exc:
             self._refuse_admission(exchange, exc)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged there
             self._admission_failed(exchange)
         else:
             if not exchange.aborted:
@@ -301,4 +301,3 @@ class Engine:
             refused=self.refused,
             deadlines=len(self.deadlines),
         )
-

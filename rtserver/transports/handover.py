@@ -91,7 +91,7 @@ class Handover:
         self._nursery.start_soon(self._serve, guarded)
 
     async def _serve(self, stream: GuardedStream) -> None:
-        state = ConnectionState(self._state.copy())  # type: ignore[arg-type]
+        state = ConnectionState(self._state.copy())
         try:
             await TCPServer(self._app, self._hypercorn, self._context, state, stream)  # type: ignore[arg-type]
         except Exception as exc:

@@ -121,7 +121,7 @@ class Node:
 
 
 def _framework(app: ASGIApp) -> ASGIFramework:
-    return app  # type: ignore[return-value]
+    return app
 
 
 @contextmanager

@@ -20,7 +20,10 @@ from rtserver.transports.session import Ending, EngineSession, Sendable, Transpo
 from rtserver.types import TransportName
 
 NORMAL = 1000
-POLICY = 1008
+
+# The attributes that ``WebSocket`` names are slots of its children: a class can
+# have only one base with slots of its own, and for ``RawWebSocket`` that is ``Connection``.
+_IN_CHILDREN: tuple[str, ...] = ()
 
 
 class WebSocketHost(Host, Protocol):
@@ -33,7 +36,7 @@ class WebSocketHost(Host, Protocol):
 class WebSocket:
     """What both doors' WebSockets share: who they belong to, and where messages go."""
 
-    __slots__ = ()
+    __slots__ = _IN_CHILDREN
 
     session: EngineSession | None
     probing: bool
