@@ -1,0 +1,1 @@
+"""Engine.IO protocol v4 without I/O: packets, payloads, sessions, and messages made ready."""
