@@ -101,6 +101,7 @@ class Server(Sending, Registering):
         self._node: Node | None = None
         self._permanent_tasks = 0
         self.main = self._new_namespace("/")
+        self.registry = self.main.registry
         self._request_chain: Callable[[RequestContext], Any] | None = None
         self._compile_request_chain()
 
@@ -119,7 +120,7 @@ class Server(Sending, Registering):
         self.parser = self._parser or _json_parser(self.config)
         self.engine = Engine(self.config, self)
         for namespace in self.namespaces.values():
-            namespace.config, namespace.parser = self.config, self.parser
+            namespace.configure(self.config, self.parser)
 
     # Namespaces.
 
@@ -189,10 +190,6 @@ class Server(Sending, Registering):
             namespace.adapter.close()
 
     # The main namespace.
-
-    @property
-    def registry(self) -> Registry:
-        return self.main.registry
 
     @property
     def adapter(self) -> Any:

@@ -16,6 +16,7 @@ import structlog
 import trio
 
 from rtserver.config import Config
+from rtserver.core.dispatch import take_event
 from rtserver.core.handshake import Handshake, HttpRequest
 from rtserver.core.namespace import Namespace
 from rtserver.core.pipeline import ConnectContext, compose
@@ -31,6 +32,7 @@ log = structlog.get_logger("rtserver.client")
 
 # A packet whose attachments do not come is given up after this many seconds.
 ATTACHMENTS_WITHIN = 10.0
+_EVENT = PacketType.EVENT
 
 
 class SessionTransport(Protocol):
@@ -114,9 +116,13 @@ class Client:
         except ProtocolError as exc:
             self._violated(str(exc))
             return
-        if isinstance(packet, Packet):
-            self._take(packet)
-        else:
+        if type(packet) is Packet:
+            socket = self.sockets.get(packet.nsp)
+            if socket is not None and packet.type is _EVENT:
+                take_event(socket, packet.data, packet.id)
+            else:
+                self._take(packet)
+        elif not isinstance(packet, Packet):
             self._incomplete = packet
             self._incomplete_size = 0
             self.deadline = trio.current_time() + ATTACHMENTS_WITHIN
@@ -173,7 +179,7 @@ class Client:
             else:
                 self.session.close("forced server close", discard=True)
         elif kind == PacketType.EVENT or kind == PacketType.BINARY_EVENT:
-            socket.take_event(packet.data, packet.id)
+            take_event(socket, packet.data, packet.id)
         elif kind == PacketType.ACK or kind == PacketType.BINARY_ACK:
             socket.take_ack(packet.id, packet.data)
         elif kind == PacketType.DISCONNECT:

@@ -9,8 +9,8 @@ async one that is still running.
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -29,6 +29,46 @@ log = structlog.get_logger("rtserver.dispatch")
 INTERNAL = {"error": {"code": "internal", "message": "internal error"}}
 
 
+def take_event(socket: Socket, packet: Sequence[Any], ack_id: int | None) -> None:
+    """An event has arrived: run its handler. ``packet`` is its name and arguments.
+
+    Flat where a plain handler without middleware can be called at once: that is
+    what most events are, and the four calls less are a third of its cost.
+    """
+    namespace = socket.namespace
+    namespace.events_received += 1
+    registry = namespace.registry
+    if registry.catch_all or socket.any_listeners is not None:
+        _tell_all(socket, packet)
+    handler = registry.handlers.get(packet[0])
+    if handler is None:
+        handler = registry.unknown
+    if not handler.direct or (socket.worker is not None and socket.worker.busy):
+        run(socket, handler, packet, ack_id)
+        return
+    started = perf_counter()
+    try:
+        count = len(packet) - 1
+        if count < handler.least or count > handler.most:
+            handler.refuse_count(count)
+        result = handler.function(socket, *packet[1:])
+        if ack_id is not None:
+            socket.answer(ack_id, () if result is None else (result,))
+    except EventRefused as exc:
+        _refuse(socket, handler, ack_id, exc)
+    except Exception:  # noqa: BLE001 - logged there
+        _failed(socket, handler, ack_id)
+    elapsed = perf_counter() - started
+    if elapsed > namespace.slow_handler:
+        namespace.blocked(handler.name, elapsed)
+
+
+def _tell_all(socket: Socket, packet: Sequence[Any]) -> None:
+    for listener in socket.namespace.registry.catch_all:
+        socket.tell((listener,), (socket, *packet))
+    socket.tell(socket.any_listeners or (), packet)
+
+
 def run(socket: Socket, handler: Handler, packet: Sequence[Any], ack_id: int | None) -> None:
     """Run a handler now, or as soon as those before it are done."""
     worker = socket.worker
@@ -45,7 +85,7 @@ def run(socket: Socket, handler: Handler, packet: Sequence[Any], ack_id: int | N
 
 def run_in_place(socket: Socket, handler: Handler, packet: Sequence[Any], ack_id: int | None) -> None:
     """Run a plain handler. It keeps the loop waiting, so it is timed."""
-    started = time.perf_counter()
+    started = perf_counter()
     try:
         if handler.chain is None and not handler.takes_ack:
             result = handler.call(socket, packet, None)
@@ -57,8 +97,8 @@ def run_in_place(socket: Socket, handler: Handler, packet: Sequence[Any], ack_id
         _refuse(socket, handler, ack_id, exc)
     except Exception:  # noqa: BLE001 - logged there
         _failed(socket, handler, ack_id)
-    elapsed = time.perf_counter() - started
-    if elapsed > socket.namespace.config.slow_handler:
+    elapsed = perf_counter() - started
+    if elapsed > socket.namespace.slow_handler:
         socket.namespace.blocked(handler.name, elapsed)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from rtserver.core.acks import Ack
 from rtserver.core.pipeline import EmitContext, EventContext, Middleware, check_emit_hooks, compose, overrides, waits
@@ -32,9 +32,10 @@ class Handler:
         least: How many arguments of the event it needs.
         most: How many it takes.
         chain: The middleware around it, or None.
+        direct: Whether an event's arguments can go to the function just so: nothing waits, decodes or looks on.
     """
 
-    __slots__ = ("chain", "concurrent", "event", "function", "is_async", "least", "most", "name", "takes_ack")
+    __slots__ = ("chain", "concurrent", "direct", "event", "function", "is_async", "least", "most", "name", "takes_ack")
 
     def __init__(self, function: AnyFunction, event: Event[Any, Any] | None = None, *, concurrent: bool = False):
         if not callable(function):
@@ -48,6 +49,11 @@ class Handler:
         self.least, self.most, self.takes_ack = _arguments(function)
         if event is not None and self.least > 1:
             raise ConfigurationError("handler", function, f"a function of a socket and the payload of {event!r}")
+        self.find_direct()
+
+    def find_direct(self) -> None:
+        """Set ``direct``, once the rest is known."""
+        self.direct = not self.is_async and self.event is None and not self.takes_ack and self.chain is None
 
     def call(self, socket: Any, packet: Sequence[Any], ack: Ack | None) -> Any:
         """Run the function on an event's name and arguments.
@@ -62,18 +68,21 @@ class Handler:
         else:
             count = len(packet) - 1
             if count < self.least or count > self.most:
-                raise EventRefused("invalid_arguments", f"expected {self._expected()}, got {count}")
+                self.refuse_count(count)
             values = packet[1:]
         if ack is not None:
             return self.function(socket, *values, ack=ack)
         return self.function(socket, *values)
 
-    def _expected(self) -> str:
+    def refuse_count(self, count: int) -> NoReturn:
+        """Raises ``EventRefused``: an event has come with ``count`` arguments, which do not fit."""
         if self.least == self.most:
-            return f"{self.least} argument{'' if self.least == 1 else 's'}"
-        if self.most == UNLIMITED:
-            return f"at least {self.least} arguments"
-        return f"{self.least} to {self.most} arguments"
+            expected = f"{self.least} argument{'' if self.least == 1 else 's'}"
+        elif self.most == UNLIMITED:
+            expected = f"at least {self.least} arguments"
+        else:
+            expected = f"{self.least} to {self.most} arguments"
+        raise EventRefused("invalid_arguments", f"expected {expected}, got {count}")
 
 
 class Registry:
@@ -142,6 +151,7 @@ class Registry:
         if any(overrides(member, "event") for member in middleware):
             handler.chain = compose(middleware, "event", _innermost(handler))
             handler.is_async = handler.is_async or waits(middleware, "event")
+        handler.find_direct()
 
 
 def _innermost(handler: Handler) -> Callable[[EventContext], Any]:

@@ -73,24 +73,25 @@ class Namespace(Sending, Registering):
 
     def __init__(self, name: str, host: NamespaceHost, registry: Registry, *, dynamic: bool = False) -> None:
         self.name = name
-        self.config = host.config
-        self.parser = host.parser
+        self.configure(host.config, host.parser)
         self.sockets: dict[str, Socket] = {}
         self.dynamic = dynamic
         self.events_received = 0
         self.events_refused = 0
         self._host = host
-        self._registry = registry
+        self.registry = registry
         self._ack_ids = itertools.count()
         self.adapter: Adapter = host.adapter_factory(self)
         self.start_task = host.start_task
 
+    def configure(self, config: Config, parser: Parser) -> None:
+        """Go by these settings."""
+        self.config = config
+        self.parser = parser
+        self.slow_handler = config.slow_handler
+
     def __repr__(self) -> str:
         return f"<Namespace {self.name}>"
-
-    @property
-    def registry(self) -> Registry:
-        return self._registry
 
     def _operator(self) -> Broadcast:
         return Broadcast(self)
@@ -145,7 +146,7 @@ class Namespace(Sending, Registering):
         return list(await self.adapter.server_side_call((event_name(event), *args)))
 
     def on_server_side_event(self, args: Sequence[Any], answer: Callable[[Any], None] | None) -> None:
-        function = self._registry.server_side.get(args[0]) if args else None
+        function = self.registry.server_side.get(args[0]) if args else None
         if function is None:
             return
         try:
@@ -174,11 +175,7 @@ class ParentNamespace(Registering):
     def __init__(self, matcher: Matcher, registry: Registry) -> None:
         self.matches = matcher
         self.children: dict[str, Namespace] = {}
-        self._registry = registry
-
-    @property
-    def registry(self) -> Registry:
-        return self._registry
+        self.registry = registry
 
     def emit(self, event: str, *args: Any) -> None:
         """Send an event to everybody in every child."""

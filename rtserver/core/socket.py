@@ -1,7 +1,7 @@
 """One client in one namespace: what handlers talk to.
 
 Rule: nothing here waits except ``call`` and ``enter``; a socket that is gone takes
-every call and does nothing. ``take_event`` is the hot path of a node.
+every call and does nothing. Its events arrive through ``dispatch.take_event``.
 """
 
 from __future__ import annotations
@@ -49,11 +49,10 @@ class Socket:
 
     __slots__ = (
         "_acks",
-        "_any",
         "_any_outgoing",
         "_client",
         "_data",
-        "_handlers",
+        "any_listeners",
         "auth",
         "connected",
         "id",
@@ -73,10 +72,9 @@ class Socket:
         self.recovered = False
         self.memberships: set[Room] | None = None
         self._client = client
-        self._handlers = namespace.registry.handlers
         self._data: dict[str, Any] | None = None
         self._acks: dict[int, AckListener] | None = None
-        self._any: list[Callable[..., Any]] | None = None
+        self.any_listeners: list[Callable[..., Any]] | None = None
         self._any_outgoing: list[Callable[..., Any]] | None = None
         self.worker: Worker | None = None
 
@@ -211,13 +209,13 @@ class Socket:
             name, args = context.event, context.args
         message = self.namespace.parser.encode_event(self.namespace.name, (name, *args), ack_id)
         if self._any_outgoing is not None:
-            self._tell(self._any_outgoing, (name, *args))
+            self.tell(self._any_outgoing, (name, *args))
         self._client.session.send(message)
 
     def deliver(self, message: Outbound, volatile: bool, args: Sequence[Any]) -> None:
         """Send a message that is ready: what broadcasts do."""
         if self._any_outgoing is not None:
-            self._tell(self._any_outgoing, args)
+            self.tell(self._any_outgoing, args)
         self._client.session.transport.send(message, volatile)
 
     # Sending to others.
@@ -258,7 +256,7 @@ class Socket:
 
     def on_any(self, listener: Callable[..., None]) -> Callable[..., None]:
         """Call ``listener(event, *args)`` for every event of this socket, before its handler."""
-        self._any = [*(self._any or ()), listener]
+        self.any_listeners = [*(self.any_listeners or ()), listener]
         return listener
 
     def on_any_outgoing(self, listener: Callable[..., None]) -> Callable[..., None]:
@@ -268,10 +266,11 @@ class Socket:
 
     def off_any(self, listener: Callable[..., None]) -> None:
         """Stop ``on_any`` and ``on_any_outgoing`` for ``listener``."""
-        self._any = [other for other in self._any or () if other != listener] or None
+        self.any_listeners = [other for other in self.any_listeners or () if other != listener] or None
         self._any_outgoing = [other for other in self._any_outgoing or () if other != listener] or None
 
-    def _tell(self, listeners: Sequence[Callable[..., None]], args: Sequence[Any]) -> None:
+    def tell(self, listeners: Sequence[Callable[..., None]], args: Sequence[Any]) -> None:
+        """Call listeners, whatever becomes of one of them."""
         for listener in listeners:
             try:
                 listener(*args)
@@ -311,18 +310,6 @@ class Socket:
         for handler in self.namespace.registry.on_connect:
             run(self, handler, ("connect",), None)
 
-    def take_event(self, packet: Sequence[Any], ack_id: int | None) -> None:
-        """An event has arrived. ``packet`` is its name and arguments."""
-        namespace = self.namespace
-        namespace.events_received += 1
-        registry = namespace.registry
-        if registry.catch_all:
-            for listener in registry.catch_all:
-                self._tell((listener,), (self, *packet))
-        if self._any is not None:
-            self._tell(self._any, packet)
-        run(self, self._handlers.get(packet[0]) or registry.unknown, packet, ack_id)
-
     def take_ack(self, ack_id: int | None, args: Sequence[Any]) -> None:
         """An acknowledgement has arrived. One that nobody waits for is dropped."""
         if self._acks is not None and ack_id is not None:
@@ -348,7 +335,8 @@ class Socket:
     def answer(self, ack_id: int, values: Sequence[Any]) -> None:
         """Acknowledge the event that came with ``ack_id``."""
         if self.connected:
-            self._client.session.send(self.namespace.parser.encode_ack(self.namespace.name, values, ack_id))
+            namespace = self.namespace
+            self._client.session.transport.send(namespace.parser.encode_ack(namespace.name, values, ack_id))
 
     # What its worker asks for.
 

@@ -95,9 +95,7 @@ class Sending:
 class Registering:
     """Registering handlers, hooks and middleware on a namespace."""
 
-    @property
-    def registry(self) -> Registry:
-        raise NotImplementedError
+    registry: Registry
 
     @overload
     def on(

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import trio
 
+from rtserver.transports.counters import Counters
 from rtserver.transports.deadlines import Deadlines
 from rtserver.transports.loop import READ, WRITE, Loop
 
@@ -27,8 +28,7 @@ class Host(Protocol):
     loop: Loop
     deadlines: Deadlines
     connections: set[Connection]
-    bytes_in: int
-    bytes_out: int
+    counters: Counters
 
 
 class Connection:
@@ -94,7 +94,7 @@ class Connection:
         if not data:
             self.lose()
             return None
-        self.host.bytes_in += len(data)
+        self.host.counters.bytes_in += len(data)
         return data
 
     def watch_reading(self, wanted: bool) -> None:
@@ -117,18 +117,24 @@ class Connection:
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
-                self._broken = True
-                self._watch(READ)
-                return False
-            self.host.bytes_out += sent
-            if sent == len(data):
-                return True
-            self._queue = deque((memoryview(data)[sent:],))
-            self.queued = len(data) - sent
-            self._watch(self._events | WRITE)
-        else:
-            self._queue.append(data)
-            self.queued += len(data)
+                return self.broken()
+            self.host.counters.bytes_out += sent
+            return sent == len(data) or self.queue_rest(data, sent)
+        self._queue.append(data)
+        self.queued += len(data)
+        return True
+
+    def broken(self) -> bool:
+        """A write has failed. False, for those that write."""
+        self._broken = True
+        self._watch(READ)
+        return False
+
+    def queue_rest(self, data: bytes, sent: int) -> bool:
+        """The kernel has taken ``sent`` bytes of ``data``, and takes no more for now. True."""
+        self._queue = deque((memoryview(data)[sent:],))
+        self.queued = len(data) - sent
+        self._watch(self._events | WRITE)
         return True
 
     def on_writable(self) -> None:
@@ -144,7 +150,7 @@ class Connection:
                 self.lose()
                 return
             self.queued -= sent
-            self.host.bytes_out += sent
+            self.host.counters.bytes_out += sent
             if sent < len(data):
                 queue[0] = memoryview(data)[sent:]
                 return

@@ -93,21 +93,12 @@ class FrontDoor:
         self.loop = loop
         self.deadlines = engine.deadlines
         self.connections: set[Connection] = set()
-        self.bytes_in = 0
-        self.bytes_out = 0
+        self.counters = engine.counters
         self.accepted = 0
         self.turned_away = 0
         self._listeners: list[Listener] = []
         self._others = others
         self._limit = self.config.max_connections or _descriptor_limit()
-
-    @property
-    def packets_out(self) -> int:
-        return self.engine.packets_out
-
-    @packets_out.setter
-    def packets_out(self, value: int) -> None:
-        self.engine.packets_out = value
 
     # Listening.
 

@@ -22,6 +22,7 @@ from rtserver.protocol.engineio.session import Session
 from rtserver.protocol.websocket.handshake import UpgradeRefused
 from rtserver.transports.client_files import ClientFiles
 from rtserver.transports.cors import OriginPolicy
+from rtserver.transports.counters import Counters
 from rtserver.transports.deadlines import Deadlines
 from rtserver.transports.exchange import Exchange
 from rtserver.transports.handshake import (
@@ -80,7 +81,7 @@ class Engine:
         self.deadlines = Deadlines()
         self.sessions: dict[str, EngineSession] = {}
         self.origins = OriginPolicy(config.cors)
-        self.packets_out = 0
+        self.counters = Counters()
         self.slow_consumers = 0
         self.opened = 0
         self.refused = 0
@@ -296,7 +297,7 @@ class Engine:
             polling=polling,
             websocket=len(self.sessions) - polling,
             opened=self.opened,
-            packets_out=self.packets_out,
+            packets_out=self.counters.packets_out,
             slow_consumers=self.slow_consumers,
             refused=self.refused,
             deadlines=len(self.deadlines),

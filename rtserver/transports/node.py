@@ -113,8 +113,8 @@ class Node:
             handed_over=0 if self._handover is None else len(self._handover),
             accepted=door.accepted,
             turned_away=door.turned_away,
-            bytes_in=door.bytes_in,
-            bytes_out=door.bytes_out,
+            bytes_in=door.counters.bytes_in,
+            bytes_out=door.counters.bytes_out,
             loop_delay=self._delay,
             longest_turn=self.loop.longest_turn,
         )

@@ -15,6 +15,7 @@ from rtserver.config import Config
 from rtserver.errors import ProtocolError
 from rtserver.protocol.engineio.packet import Packet, PacketType
 from rtserver.protocol.engineio.payload import decode_payload, encode_payload
+from rtserver.transports.counters import Counters
 from rtserver.transports.exchange import Exchange
 from rtserver.transports.request import Response
 from rtserver.transports.session import Ending, EngineSession, Sendable
@@ -32,7 +33,7 @@ class PollingHost(Protocol):
     """What polling needs of the engine."""
 
     config: Config
-    packets_out: int
+    counters: Counters
 
     def soon(self, session: PollingTransport) -> None:
         """Call ``flush`` when this round is over."""
@@ -95,7 +96,7 @@ class PollingTransport:
             return False
         self._queue.append(message)
         self._queued += len(message.frames)
-        self._host.packets_out += message.count
+        self._host.counters.packets_out += message.count
         if self._get is not None:
             self._flush_soon()
         return True

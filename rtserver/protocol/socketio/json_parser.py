@@ -19,12 +19,20 @@ from rtserver.protocol.engineio.outbound import Outbound
 from rtserver.protocol.socketio.packet import MAX_ID, Packet, PacketType
 from rtserver.protocol.socketio.parser import Incomplete
 from rtserver.protocol.socketio.rules import check_data, check_event
-from rtserver.protocol.socketio.values import check_depth, dump, extract_binary, fill_placeholders, holds_binary
+from rtserver.protocol.socketio.values import (
+    any_holds_binary,
+    check_depth,
+    dump,
+    extract_binary,
+    fill_placeholders,
+    holds_binary,
+)
 
 _HEAD = re.compile(r"([0-6])(?:([0-9]+)-)?(?:(/[^,]*)(?:,|\Z))?([0-9]*)")
 _TYPES = tuple(PacketType)
 _BINARY_TYPES = (PacketType.BINARY_EVENT, PacketType.BINARY_ACK)
 _ID_DIGITS = 16
+_EVENT = PacketType.EVENT
 
 _encode = msgspec.json.Encoder(enc_hook=dump).encode
 _decode = msgspec.json.Decoder().decode
@@ -73,6 +81,9 @@ class JSONParser:
 
     def encode_ack(self, nsp: str, args: Sequence[Any], id: int) -> Outbound:
         """An acknowledgement."""
+        if nsp == "/" and len(args) == 1 and type(args[0]) is str:
+            # Nothing to look for in there.
+            return _text_only(b"3%d" % id, args)
         return _outbound("3", "6", str(id) if nsp == "/" else f"{nsp},{id}", args, True)
 
     def encode(self, packet: Packet) -> Outbound:
@@ -94,17 +105,18 @@ class JSONParser:
     def decode_text(self, wire: str) -> Packet | Incomplete:
         """Read a text message."""
         # Nearly always an event of the main namespace; the general way costs twice as much.
-        if wire[:2] == "2[":
-            data = self._from_json(wire[1:])
-            check_event(data)
-            return Packet(PacketType.EVENT, "/", data)
-        if wire[:1] == "2":
-            digits = wire[1 : wire.find("[")]
-            if digits.isdigit() and digits.isascii() and len(digits) < _ID_DIGITS:
-                data = self._from_json(wire[len(digits) + 1 :])
-                check_event(data)
-                return Packet(PacketType.EVENT, "/", data, int(digits))
-        return self._decode_any(wire)
+        if wire[:1] != "2":
+            return self._decode_any(wire)
+        start = wire.find("[")
+        ack_id = None
+        if start != 1:
+            digits = wire[1:start]
+            if not (digits.isdigit() and digits.isascii() and 1 < start < _ID_DIGITS):
+                return self._decode_any(wire)
+            ack_id = int(digits)
+        data = self._from_json(wire[start:])
+        check_event(data)
+        return Packet(_EVENT, "/", data, ack_id)
 
     def _decode_any(self, wire: str) -> Packet | Incomplete:
         head = _HEAD.match(wire)
@@ -153,9 +165,16 @@ def _read_id(digits: str) -> int | None:
     return int(digits)
 
 
+def _text_only(head: bytes, args: Sequence[Any]) -> Outbound:
+    try:
+        return Outbound(head + _encode(args))
+    except UnicodeEncodeError as exc:
+        raise EncodeError(f"cannot be sent as JSON: {exc}") from exc
+
+
 def _outbound(plain: str, binary: str, head: str, args: Sequence[Any], compress: bool) -> Outbound:
     try:
-        if not holds_binary(tuple(args)):
+        if not any_holds_binary(args):
             return Outbound(f"{plain}{head}".encode() + _encode(args), compress=compress)
         attachments: list[bytes] = []
         data = extract_binary(list(args), attachments)

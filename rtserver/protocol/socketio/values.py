@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from functools import lru_cache
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import msgspec
 
@@ -45,17 +45,18 @@ def holds_binary(value: Any) -> bool:
             raise EncodeError(f"{value!r} has no JSON form")
         return False
     if kind is dict:
-        return _any_holds(value.values())
+        return any_holds_binary(value.values())
     if kind in _SEQUENCES:
-        return _any_holds(value)
+        return any_holds_binary(value)
     if kind in BINARY:
         return True
-    if not _must_look(kind):
+    if not _must_look(cast(Hashable, kind)):
         return False
     return holds_binary(_opened(value))
 
 
-def _any_holds(values: Iterable[Any]) -> bool:
+def any_holds_binary(values: Iterable[Any]) -> bool:
+    """Whether there are bytes in one of ``values``; all of them are looked at."""
     found = False
     for value in values:
         if type(value) not in _SCALARS and holds_binary(value):
@@ -82,7 +83,7 @@ def extract_binary(value: Any, attachments: list[bytes]) -> Any:
         return {key: extract_binary(item, attachments) for key, item in value.items()}
     if kind in _SEQUENCES:
         return [extract_binary(item, attachments) for item in value]
-    if not _must_look(kind):
+    if not _must_look(cast(Hashable, kind)):
         return value
     return extract_binary(_opened(value), attachments)
 
