@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Unpack, cast, overload
@@ -23,9 +23,9 @@ from rtserver.adapters.memory import MemoryAdapter
 from rtserver.config import Config, Options
 from rtserver.core.broadcast import Broadcast
 from rtserver.core.client import Client
-from rtserver.core.handlers import Registry
+from rtserver.core.directory import Directory
 from rtserver.core.handshake import Handshake
-from rtserver.core.namespace import Matcher, Namespace, NamespaceStatistics, ParentNamespace, check_name, matcher_of
+from rtserver.core.namespace import Matcher, Namespace, NamespaceStatistics, ParentNamespace
 from rtserver.core.pipeline import Middleware, RequestContext, check_emit_hooks, compose, overrides
 from rtserver.core.surface import Registering, Sending
 from rtserver.errors import RequestRefused
@@ -89,18 +89,16 @@ class Server(Sending, Registering):
         self.engine = Engine(self.config, self)
         self.quiet = LimitedLog()
         self.clients: set[Client] = set()
-        self.namespaces: dict[str, Namespace] = {}
-        self.parents: list[ParentNamespace] = []
         self.slow_handlers = 0
         self.started_at: float | None = None
         check_emit_hooks(middleware)
-        self._middleware = list(middleware)
+        self._directory = Directory(self, list(middleware))
         self._allow_request = allow_request
         self._nursery: trio.Nursery | None = None
         self._stopping: trio.Event | None = None
         self._node: Node | None = None
         self._permanent_tasks = 0
-        self.main = self._new_namespace("/")
+        self.main = self._directory.named("/")
         self.registry = self.main.registry
         self._request_chain: Callable[[RequestContext], Any] | None = None
         self._compile_request_chain()
@@ -138,56 +136,18 @@ class Server(Sending, Registering):
         Raises:
             ConfigurationError: It is none of these.
         """
-        if isinstance(name, str):
-            name = check_name(name)
-            found = self.namespaces.get(name)
-            return self._new_namespace(name) if found is None else found
-        parent = ParentNamespace(matcher_of(name), Registry(str(name), self._middleware))
-        self.parents.append(parent)
-        return parent
+        return self._directory.named(name) if isinstance(name, str) else self._directory.parent(name)
 
-    def _new_namespace(self, name: str) -> Namespace:
-        namespace = self.namespaces[name] = Namespace(name, self, Registry(name, self._middleware))
-        return namespace
+    @property
+    def namespaces(self) -> Mapping[str, Namespace]:
+        """Every namespace of this node, by name."""
+        return self._directory.namespaces
 
     def find_namespace(self, name: str, auth: Auth) -> Namespace | Awaitable[Namespace | None] | None:
-        """The namespace that a client asks for, if there is one or a parent makes one."""
-        found = self.namespaces.get(name)
-        if found is not None:
-            return found
-        for index, parent in enumerate(self.parents):
-            matches = parent.matches(name, auth)
-            if inspect.isawaitable(matches):
-                return self._find_later(name, auth, matches, index)
-            if matches:
-                return self._child(parent, name)
-        return None
-
-    async def _find_later(self, name: str, auth: Auth, first: Awaitable[bool], index: int) -> Namespace | None:
-        matches: Any = await first
-        for parent in self.parents[index:]:
-            if matches is None:
-                matches = parent.matches(name, auth)
-                if inspect.isawaitable(matches):
-                    matches = await matches
-            if matches:
-                return self.namespaces.get(name) or self._child(parent, name)
-            matches = None
-        return None
-
-    def _child(self, parent: ParentNamespace, name: str) -> Namespace:
-        dynamic = self.config.cleanup_empty_child_namespaces
-        child = Namespace(name, self, parent.registry, dynamic=dynamic)
-        self.namespaces[name] = parent.children[name] = child
-        return child
+        return self._directory.find(name, auth)
 
     def namespace_empty(self, namespace: Namespace) -> None:
-        """The last socket has left a dynamic namespace, so it goes."""
-        if self.namespaces.get(namespace.name) is namespace:
-            del self.namespaces[namespace.name]
-            for parent in self.parents:
-                parent.children.pop(namespace.name, None)
-            namespace.adapter.close()
+        self._directory.drop(namespace)
 
     # The main namespace.
 
@@ -348,13 +308,17 @@ class Server(Sending, Registering):
                 client.session.close("server shutting down")
             if self._node is not None:
                 await self._node.drain()
-            while self._nursery is not None and len(self._nursery.child_tasks) > self._permanent_tasks:
+            while self._unfinished_tasks():  # noqa: ASYNC110 - a nursery tells nobody that a task has ended
                 await trio.sleep(0.01)
         if self._node is not None:
             self._node.close()
             self._node = None
         for session in list(self.engine.sessions.values()):
             session.told()
+
+    def _unfinished_tasks(self) -> int:
+        """Handlers at work, and clients being let in."""
+        return 0 if self._nursery is None else len(self._nursery.child_tasks) - self._permanent_tasks
 
     # ASGI.
 

@@ -25,6 +25,11 @@ from rtserver.transports.request import Request
 log = structlog.get_logger("rtserver.handover")
 
 
+async def _run_lifespan(lifespan: Lifespan, scope: trio.CancelScope) -> None:
+    with scope:
+        await lifespan.handle_lifespan()
+
+
 class Handover:
     """Runs an ASGI application for the connections that the front door passes on.
 
@@ -58,7 +63,9 @@ class Handover:
         """Start the application and serve until cancelled."""
         lifespan = Lifespan(self._app, self._hypercorn, self._state)
         async with trio.open_nursery() as outer:
-            await outer.start(lifespan.handle_lifespan)
+            # The application's own lifetime ends after everything else, and by itself.
+            alive = trio.CancelScope(shield=True)
+            outer.start_soon(_run_lifespan, lifespan, alive)
             await lifespan.wait_for_startup()
             try:
                 async with trio.open_nursery() as self._nursery:
@@ -68,7 +75,7 @@ class Handover:
                 self._nursery = None
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + self._config.shutdown_timeout):
                     await lifespan.wait_for_shutdown()
-                outer.cancel_scope.cancel()
+                alive.cancel()
 
     async def stop(self) -> None:
         """End idle connections now, and all others as soon as their answers are out or time is up."""

@@ -1,25 +1,25 @@
-"""The loop: one selector inside one Trio task drives every raw socket of a node.
+"""The loop: one poller inside one Trio task drives every raw socket of a node.
 
-Rule: nothing that runs in a turn awaits. Trio waits for the selector as it would
-for any file descriptor, so cancellation, nurseries and clocks stay Trio's.
+Rule: nothing that runs in a turn awaits. Trio waits for the poller as it would for
+any file descriptor, so cancellation, nurseries and clocks stay Trio's.
 """
 
 from __future__ import annotations
 
-import selectors
 import socket
-import time
 from collections.abc import Callable
+from time import perf_counter
 from typing import Protocol
 
 import trio
 
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
+from rtserver.transports.poller import Poller, new_poller
 
 # A turn ends after this long so that Trio's other tasks (async handlers, the
 # relay, Hypercorn) get the processor even while sockets never run dry.
 TURN_SECONDS = 0.005
+
+READ, WRITE = 1, 2
 
 
 class Ready(Protocol):
@@ -31,10 +31,19 @@ class Ready(Protocol):
 
 
 class Loop:
-    """Waits for raw sockets and calls their owners, in one Trio task."""
+    """Waits for raw sockets and calls their owners, in one Trio task.
 
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+    Attributes:
+        turns: Since the start.
+        longest_turn: In seconds.
+    """
+
+    def __init__(self, poller: Poller | None = None) -> None:
+        self._poller = poller or new_poller()
+        # ``READ | WRITE`` as an index: what the poller calls it.
+        read, write = self._poller.read, self._poller.write
+        self._events = (0, read, write, read | write)
+        self._owners: dict[int, Ready] = {}
         self._soon: list[Callable[[], None]] = []
         self._turning = False
         self._closed = False
@@ -43,20 +52,26 @@ class Loop:
 
     def add(self, sock: socket.socket, owner: Ready, events: int = READ) -> None:
         """Start to watch ``sock`` (non-blocking) for ``events``."""
-        self._selector.register(sock, events, owner)
+        fd = sock.fileno()
+        self._poller.register(fd, self._events[events])
+        self._owners[fd] = owner
 
     def change(self, sock: socket.socket, owner: Ready, events: int) -> None:
         """Watch ``sock`` for ``events`` from now on, or call another owner."""
-        self._selector.modify(sock, events, owner)
+        fd = sock.fileno()
+        self._poller.modify(fd, self._events[events])
+        self._owners[fd] = owner
 
     def remove(self, sock: socket.socket) -> None:
         """Stop watching ``sock``. Must be called before it is closed."""
         if not self._closed:
-            self._selector.unregister(sock)
+            fd = sock.fileno()
+            self._poller.unregister(fd)
+            del self._owners[fd]
 
     def __len__(self) -> int:
         """How many sockets are being watched."""
-        return 0 if self._closed else len(self._selector.get_map())
+        return len(self._owners)
 
     def soon(self, callback: Callable[[], None]) -> None:
         """Run ``callback`` once the current round of sockets is done; at once outside of a round."""
@@ -69,38 +84,43 @@ class Loop:
         """Serve until cancelled."""
         try:
             while True:
-                await trio.lowlevel.wait_readable(self._selector.fileno())
+                await trio.lowlevel.wait_readable(self._poller.fileno())
                 while self._turn():
                     await trio.lowlevel.checkpoint()
         finally:
             self._closed = True
-            self._selector.close()
+            self._owners.clear()
+            self._poller.close()
 
     def _turn(self) -> bool:
         """Serve rounds of ready sockets; True when more may be ready."""
-        started = time.perf_counter()
+        started = perf_counter()
         until = started + TURN_SECONDS
-        select = self._selector.select
+        ready, owner_of, write = self._poller.ready, self._owners.get, self._poller.write
         busy = True
         self._turning = True
         try:
             while busy:
-                ready = select(0)
-                if not ready:
+                found = ready()
+                if not found:
                     break
-                for key, events in ready:
-                    if events & READ:
-                        key.data.on_readable()
-                    if events & WRITE:
-                        key.data.on_writable()
+                for fd, events in found:
+                    # Nobody, if it was closed by one of those before it. If its number
+                    # has been given to a new socket since, the call is spurious.
+                    owner = owner_of(fd)
+                    if owner is None:
+                        continue
+                    if events != write:
+                        owner.on_readable()
+                    if events & write:
+                        owner.on_writable()
                 if self._soon:
                     self._run_soon()
-                busy = time.perf_counter() < until
+                busy = perf_counter() < until
         finally:
             self._turning = False
-        self._closed = False
         self.turns += 1
-        self.longest_turn = max(self.longest_turn, time.perf_counter() - started)
+        self.longest_turn = max(self.longest_turn, perf_counter() - started)
         return not busy
 
     def _run_soon(self) -> None:
