@@ -113,14 +113,16 @@ class PollingTransport:
         if exchange is None or not (self._queue or self._closing):
             return
         self._get = None
+        if not self._queue:
+            self._answer(exchange, CLOSE)
+            self._session.told()
+            return
+        # A close never travels with what was sent before it: clients look at a close
+        # at once and at messages a little later, and would miss a goodbye in them.
         parts = [part for message in self._queue for part in message.parts()]
-        if self._closing:
-            parts.append(CLOSE)
         self._queue = []
         self._queued = 0
         self._answer(exchange, encode_payload(parts))
-        if self._closing:
-            self._session.told()
 
     def _answer(self, exchange: Exchange, body: bytes) -> None:
         headers = [_TEXT, _NO_STORE, *self._first_headers, *self._host.headers_for(exchange)]

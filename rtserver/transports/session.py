@@ -150,6 +150,7 @@ class EngineSession:
     """
 
     __slots__ = (
+        "_closing",
         "_doomed",
         "_told_by",
         "engine",
@@ -178,10 +179,12 @@ class EngineSession:
         self.scheduled_at = math.inf
         self._told_by: float | None = None
         self._doomed = False
+        self._closing: DisconnectReason | None = None
 
     @property
     def closed(self) -> bool:
-        return self.machine.closed
+        """Whether it is over, or about to be."""
+        return self.machine.closed or self._closing is not None
 
     @property
     def transport_name(self) -> TransportName:
@@ -204,7 +207,18 @@ class EngineSession:
             reason: What the handler's ``on_close`` gets.
             discard: Drop what is queued instead of sending it first.
         """
-        self._end(self.machine.close(reason), Ending.DISCARD if discard else Ending.FLUSH)
+        if discard:
+            self._end(self.machine.close(reason), Ending.DISCARD)
+        elif self.machine.upgrading:
+            # The client may have stopped polling already, and would never hear of it.
+            self._closing = reason
+        else:
+            self._end(self.machine.close(reason), Ending.FLUSH)
+
+    def _close_now(self) -> None:
+        reason, self._closing = self._closing, None
+        if reason is not None:
+            self._end(self.machine.close(reason), Ending.FLUSH)
 
     def pause(self) -> None:
         """Deliver no more messages: the client is pushed back by its transport."""
@@ -224,7 +238,7 @@ class EngineSession:
         if text[:1] == "4":
             # Messages go past the state machine: they change nothing in it, and
             # the round trip through it costs more than the rest of this call.
-            if not self.machine.closed:
+            if not self.closed:
                 self.handler.on_text(text[1:])
             return
         try:
@@ -237,7 +251,7 @@ class EngineSession:
 
     def take_binary(self, data: bytes) -> None:
         """A binary message has arrived on the session's own transport."""
-        if not self.machine.closed:
+        if not self.closed:
             self.handler.on_binary(data)
 
     def take_probe(self, text: str) -> None:
@@ -337,10 +351,12 @@ class EngineSession:
                     self.transport.release_poll()
                 case Upgraded():
                     self._upgrade()
+                    self._close_now()
                 case UpgradeFailed():
                     probe, self.probe = self.probe, None
                     if probe is not None:
                         probe.end(Ending.DISCARD)
+                    self._close_now()
                 case SessionClosed(reason):
                     self._close(reason, ending)
 
@@ -357,7 +373,7 @@ class EngineSession:
         if self.probe is not None:
             probe, self.probe = self.probe, None
             probe.end(Ending.DISCARD)
-        if ending is Ending.FLUSH and self.transport.name == "polling" and not self.transport.writable:
+        if ending is Ending.FLUSH and self.transport.name == "polling":
             self._told_by = trio.current_time() + TELL_WITHIN
             self.engine.watch(self)
         else:
