@@ -33,10 +33,10 @@ async def asynchronous() -> dict[str, Any]:
 async def asked() -> dict[str, Any]:
     client = socketio.AsyncClient(reconnection=False)
 
-    @client.on("question")
     async def question(value: Any) -> Any:
         return {"answer": value}
 
+    client.on("question", question)
     await client.connect(URL, transports=TRANSPORTS)
     answer = await client.call("ask-me", [1, 2], timeout=5)
     await client.disconnect()
@@ -47,10 +47,7 @@ async def refused() -> dict[str, Any]:
     client = socketio.AsyncClient(reconnection=False)
     errors: asyncio.Queue[Any] = asyncio.Queue()
 
-    @client.on("connect_error", namespace="/guarded")
-    async def connect_error(data: Any) -> None:
-        await errors.put(data)
-
+    client.on("connect_error", errors.put, namespace="/guarded")
     try:
         await client.connect(URL, namespaces=["/guarded"], auth={"token": "bad"}, transports=TRANSPORTS)
     except socketio.exceptions.ConnectionError:

@@ -32,7 +32,7 @@ class Application:
         command = [sys.executable, "-m", "tests.interop.app", "front", json.dumps({"port": port, **options})]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout is not None
-        assert self.process.stdout.readline().startswith("port ")
+        assert any(line.startswith("port ") for line in iter(self.process.stdout.readline, ""))
 
     def end(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
