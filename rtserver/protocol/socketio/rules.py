@@ -37,6 +37,6 @@ def check_data(kind: PacketType, data: Any) -> None:
         case PacketType.CONNECT_ERROR:
             if type(data) is not dict and type(data) is not str:
                 raise ProtocolError("a connect error holds an object")
-        case PacketType.DISCONNECT:
+        case _:
             if data is not None:
                 raise ProtocolError("a disconnect packet holds nothing")

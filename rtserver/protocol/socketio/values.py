@@ -37,8 +37,6 @@ def holds_binary(value: Any) -> bool:
         EncodeError: There is a float that JSON does not have.
     """
     kind = type(value)
-    if kind in _SCALARS:
-        return False
     if kind is float:
         # Infinity and NaN are the floats that do not cancel themselves out.
         if value - value != 0.0:
