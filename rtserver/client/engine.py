@@ -111,8 +111,13 @@ class Engine:
 
     def _end(self, reason: ClientDisconnectReason) -> None:
         self.reason = self.reason or reason
-        self._outgoing.sent()
+        self._outgoing.abandon()
         self._scope.cancel()
+
+    def _lost(self, reason: ClientDisconnectReason) -> None:
+        # While ``close`` says goodbye it needs the tasks of the transport; it ends them itself.
+        if self.reason is None:
+            self._end(reason)
 
     async def _shake_hands(self, transport: Transport) -> tuple[Handshake, list[Packet]]:
         try:
@@ -164,9 +169,9 @@ class Engine:
                 if waiting.cancelled_caught:
                     self._end("ping timeout")
         except TransportLost as exc:
-            self._end(exc.reason)
+            self._lost(exc.reason)
         except ProtocolError:
-            self._end("parse error")
+            self._lost("parse error")
 
     async def _take(self, packet: Packet) -> None:
         match packet.type:
@@ -195,7 +200,7 @@ class Engine:
                     await transport.send(self._outgoing.take(transport.batch))
                     self._outgoing.sent()
         except TransportLost as exc:
-            self._end(exc.reason)
+            self._lost(exc.reason)
 
     # The upgrade: probe, let the pending poll come back, send nothing meanwhile, switch.
 

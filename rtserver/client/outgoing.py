@@ -77,7 +77,13 @@ class Outgoing:
         if not self._wires:
             self._emptied.unpark_all()
 
+    def abandon(self) -> None:
+        """Nothing will be sent any more."""
+        self._wires.clear()
+        self._bytes = 0
+        self.sent()
+
     async def drained(self) -> None:
-        """Wait until everything is out."""
+        """Wait until everything is out, or abandoned."""
         while self._wires or self._in_flight:
             await self._emptied.park()

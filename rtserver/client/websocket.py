@@ -113,9 +113,10 @@ async def open_websocket(options: Options, sid: str | None) -> AsyncIterator[Web
                         raise TransportLost("transport error", "the WebSocket was not answered")
                     yield WebSocketTransport(connection)
                 finally:
-                    nursery.cancel_scope.cancel()
+                    # In this order: the nursery would take what is on its way out for its own cancellation.
                     if stream is not None:
-                        await stream.aclose()
+                        await trio.aclose_forcefully(stream)
+                    nursery.cancel_scope.cancel()
     except ConnectionRejected as exc:
         raise TransportLost("transport error", *refusal(exc.status_code, exc.body)) from exc
     except (HandshakeError, OSError) as exc:
