@@ -190,7 +190,7 @@ def test_depth_is_bounded_whatever_strings_look_like() -> None:
     def nested(depth: int) -> str:
         return '2["a",' + "[" * (depth - 1) + "]" * (depth - 1) + "]"
 
-    assert decode(nested(100))
+    assert decode(nested(100)).data[0] == "a"
     with pytest.raises(ProtocolError, match="deeper"):
         decode(nested(101))
     with pytest.raises(ProtocolError):
@@ -200,7 +200,7 @@ def test_depth_is_bounded_whatever_strings_look_like() -> None:
         decode(objects)
     brackets = "[{" * 500
     assert decode(f'2["a","{brackets}"]').data == ["a", brackets]
-    assert decode('2["a"' + ",[]" * 500 + "]")
+    assert len(decode("2[\"a\"" + ",[]" * 500 + "]").data) == 501
 
 
 class Picture(msgspec.Struct):
