@@ -1,6 +1,7 @@
 """One connection to a server, and the namespaces that share it.
 
-Rule: every task of the client lives in the nursery that it is given. One task makes the connection, serves it, and makes it anew when it is lost.
+Rule: every task of the client lives in the nursery that it is given. One task makes
+the connection, serves it, and makes it anew when it is lost.
 """
 
 from __future__ import annotations
@@ -116,11 +117,13 @@ class Client:
         """Wait until the connection is a WebSocket.
 
         Raises:
-            Disconnected: There is no connection now.
+            Disconnected: There is no connection now, or it ended first.
         """
-        if self._engine is None:
-            raise Disconnected(f"the client is not connected: {self.reason}")
-        await self._engine.on_websocket.wait()
+        engine = self._engine
+        if engine is not None:
+            await engine.on_websocket.wait()
+        if engine is None or engine.reason is not None:
+            raise Disconnected("the client is not connected")
 
     async def wait_closed(self) -> ClientDisconnectReason:
         """Wait until the connection has ended for good, and return why."""

@@ -112,6 +112,7 @@ class Engine:
     def _end(self, reason: ClientDisconnectReason) -> None:
         self.reason = self.reason or reason
         self._outgoing.abandon()
+        self.on_websocket.set()
         self._scope.cancel()
 
     def _lost(self, reason: ClientDisconnectReason) -> None:

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from rtserver.client import Reconnection, open_client, open_socket
-from rtserver.errors import Disconnected
+from rtserver.errors import Disconnected, LimitExceeded
 from tests.client.conftest import Reference, StartReference
 
 AT_ONCE = Reconnection(delay=0.05, max_delay=0.05, jitter=0)
@@ -144,6 +144,34 @@ async def test_a_client_finds_its_restarted_server(start_reference: StartReferen
         start_reference(port=server.port)
         assert await socket.call("echo", "back") == "back"
         assert await chat.call("echo", "back") == "back"
+
+
+async def test_what_is_said_while_away_is_kept_up_to_a_bound(start_reference: StartReference) -> None:
+    server = start_reference()
+    gone = trio.Event()
+    async with open_socket(server.url, reconnection=AT_ONCE, max_queue_packets=2) as socket:
+        socket.on("disconnect", gone.set)
+        server.kill()
+        await gone.wait()
+        with trio.move_on_after(0.01):
+            await socket.call("echo", "given up, so not asked")
+        socket.emit("echo", 1)
+        socket.emit("echo", 2)
+        with pytest.raises(LimitExceeded):
+            socket.emit("echo", 3)
+        start_reference(port=server.port)
+        assert [await socket.receive("echoed") for _ in range(2)] == [1, 2]
+
+
+async def test_waiting_for_an_upgrade_ends_with_the_connection(start_reference: StartReference) -> None:
+    server = start_reference(allowUpgrades=False)
+    async with open_client(server.url, reconnection=None) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.wait_closed)
+        server.kill()
+        with pytest.raises(Disconnected):
+            await client.wait_upgraded()
+    with pytest.raises(Disconnected):
+        await client.wait_upgraded()
 
 
 async def test_reconnection_gives_up(start_reference: StartReference) -> None:
