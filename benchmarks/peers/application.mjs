@@ -1,0 +1,7 @@
+// What every server under test does.
+export function application(io) {
+  io.on("connection", (socket) => {
+    socket.on("m", (value, ack) => ack(value));
+    socket.on("b", (value) => io.emit("b", value));
+  });
+}
