@@ -71,6 +71,7 @@ class AsgiWebSocket(WebSocket):
         self.probing = False
         self.held: deque[Item] | None = None
         self.closing = False
+        self._code = NORMAL
         self._config = config
         self._queue: deque[Sendable] = deque()
         self._queued = 0
@@ -122,7 +123,7 @@ class AsgiWebSocket(WebSocket):
                     key = "text" if isinstance(packet, str) else "bytes"
                     await send({"type": "websocket.send", key: packet})
             if self.closing:
-                await send({"type": "websocket.close", "code": NORMAL, "reason": ""})
+                await send({"type": "websocket.close", "code": self._code, "reason": ""})
                 return
             self._wake = trio.Event()
             await self._wake.wait()
@@ -139,7 +140,23 @@ class AsgiWebSocket(WebSocket):
             if message["type"] != "websocket.receive":
                 continue
             data = message.get("text")
-            self.take((data if data is not None else bytes(message["bytes"]),))
+            item = data if data is not None else bytes(message["bytes"])
+            if _size(item) > self._config.max_http_buffer_size:
+                self._too_big()
+            else:
+                self.take((item,))
+
+    def _too_big(self) -> None:
+        """The ASGI server's own limit, if it has one, is not ours."""
+        if self.closing:
+            return
+        self._code = TOO_BIG
+        session, self.session = self.session, None
+        self.end(Ending.DISCARD)
+        if session is not None and self.probing:
+            session.probe_lost()
+        elif session is not None:
+            session.fail("transport error")
 
 
 class EngineAsgi:
@@ -228,6 +245,11 @@ class EngineAsgi:
         await websocket.write(send)
         # The client's Close ends the reader; a client that sends none is not waited for.
         scope.deadline = trio.current_time() + self._engine.config.close_timeout
+
+
+def _size(message: str | bytes) -> int:
+    """In bytes. Text is nearly always ASCII, whose length costs nothing."""
+    return len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
 
 
 async def _watch_abort(exchange: AsgiExchange, receive: Receive, scope: trio.CancelScope) -> None:

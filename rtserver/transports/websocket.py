@@ -188,10 +188,12 @@ class RawWebSocket(Connection, WebSocket):
         self._queue = deque()
         self._corked = True
         self.take(items)
-        if self._corked:
-            self._uncork()
+        self._uncork()
 
     def _uncork(self) -> None:
+        """Let go of what was kept back. Whoever ends the connection does so first, and sees whether the peer takes it."""
+        if not self._corked:
+            return
         self._corked = False
         queue, self._queue = self._queue, None
         self.queued = 0
@@ -258,6 +260,7 @@ class RawWebSocket(Connection, WebSocket):
                 self._violated(code, reason)
 
     def _answer_close(self, code: int) -> None:
+        self._uncork()
         if not self._closing:
             self._closing = True
             self.write(close_frame(NORMAL if code == 1005 else code))
@@ -266,6 +269,7 @@ class RawWebSocket(Connection, WebSocket):
         self.finish()
 
     def _violated(self, code: int, reason: str) -> None:
+        self._uncork()
         if not self._closing:
             self._closing = True
             self.write(close_frame(code, reason))
@@ -284,6 +288,7 @@ class RawWebSocket(Connection, WebSocket):
     def end(self, ending: Ending) -> None:
         if self._closing or self.closed:
             return
+        self._uncork()
         self._closing = True
         self.held = None
         if ending is Ending.DISCARD and self._queue is not None:
