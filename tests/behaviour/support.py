@@ -15,7 +15,7 @@ import quart_trio
 import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio import serve as hypercorn_serve
-from wsproto.connection import Connection, ConnectionType
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 
 from rtserver import Server
@@ -149,8 +149,9 @@ class RawWebSocket:
         with trio.fail_after(PATIENCE):
             while True:
                 match await self._next():
-                    case TextMessage(data=data, message_finished=finished) | BytesMessage(
-                        data=data, message_finished=finished
+                    case (
+                        TextMessage(data=data, message_finished=finished)
+                        | BytesMessage(data=data, message_finished=finished)
                     ):
                         pieces.append(data)
                         if finished:
@@ -180,6 +181,8 @@ class RawWebSocket:
         return self._waiting.popleft()
 
     async def _answer_close(self, event: CloseConnection) -> None:
+        if self.connection.state is not ConnectionState.REMOTE_CLOSING:
+            return
         try:
             await self.stream.send_all(self.connection.send(event.response()))
         except trio.BrokenResourceError:

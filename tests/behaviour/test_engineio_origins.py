@@ -64,7 +64,9 @@ async def test_a_foreign_origin_is_refused_on_the_upgrade(serve: Serve) -> None:
     assert (await site.upgrade(WEBSOCKET, headers=[FRIEND])).answer.status == 101
 
 
-@pytest.mark.parametrize("origin", ["null", "http://localhost.evil.example", "http://a.example.evil.example", "http://["])
+@pytest.mark.parametrize(
+    "origin", ["null", "http://localhost.evil.example", "http://a.example.evil.example", "http://["]
+)
 async def test_what_only_looks_like_an_allowed_origin_is_foreign(serve: Serve, origin: str) -> None:
     site = await serve(friendly())
     assert (await site.get(POLLING, headers=[("Origin", origin)])).facts == FORBIDDEN

@@ -40,7 +40,9 @@ async def test_a_post_is_answered_ok(serve: Serve) -> None:
     assert answer.headers == (("content-type", "text/html"), ("cache-control", "no-store"))
 
 
-@pytest.mark.parametrize("content_type", ["text/plain;charset=UTF-8", "text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain;charset=UTF-8", "text/plain", "application/x-www-form-urlencoded"]
+)
 async def test_text_is_accepted_as_text(serve: Serve, content_type: str) -> None:
     site = await serve(Server())
     peer = await site.open_polling()
@@ -198,7 +200,9 @@ async def test_a_poll_of_a_session_on_websocket_is_refused(serve: Serve) -> None
 # Compression.
 
 
-async def large_answer(site: Site, peer: PollingPeer, accepted: str | None, size: int = 2_000) -> tuple[bytes, str | None]:
+async def large_answer(
+    site: Site, peer: PollingPeer, accepted: str | None, size: int = 2_000
+) -> tuple[bytes, str | None]:
     packet = '42["echo","' + "x" * (size - len('42["echo",""]')) + '"]'
     await peer.post(packet.encode())
     answer = await peer.get(headers=[] if accepted is None else [("Accept-Encoding", accepted)])
