@@ -59,11 +59,20 @@ def serve(
         address = _address(host, port, uds)
         server = _server(target, _options(settings))
         code = trio.run(_serve, server, address)
-    except ConfigurationError as exc:
-        raise click.ClickException(str(exc)) from exc
-    except OSError as exc:
-        raise click.ClickException(exc.strerror or str(exc)) from exc
+    except (ConfigurationError, OSError, ExceptionGroup) as exc:
+        raise click.ClickException(_in_one_line(exc)) from exc
     sys.exit(code)
+
+
+def _in_one_line(exc: Exception) -> str:
+    """What a mistake of the operator is; anything else is raised again, as the bug that it is."""
+    while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    if isinstance(exc, ConfigurationError):
+        return str(exc)
+    if isinstance(exc, OSError):
+        return exc.strerror or str(exc)
+    raise exc
 
 
 def _address(host: str | None, port: str | None, uds: str | None) -> str:

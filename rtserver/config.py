@@ -205,7 +205,10 @@ def read_text(variable: str, name: str, text: str) -> Any:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if name == "cors":
         return text if text == "*" else tuple(part.strip() for part in text.split(",") if part.strip())
-    default = {field.name: field.default for field in fields(Config)}[name]
+    defaults = {field.name: field.default for field in fields(Config)}
+    if name not in defaults:
+        raise ConfigurationError(name, text, f"one of the settings {', '.join(sorted(defaults))}")
+    default = defaults[name]
     if isinstance(default, bool) or name == "cookie":
         if text.lower() in ("1", "true", "yes", "on"):
             return True

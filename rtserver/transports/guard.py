@@ -101,11 +101,13 @@ class RequestGuard:
         if request.chunked:
             self._chunks = Chunks(head)
             self._phase = _Phase.CHUNKS
-        elif request.length:
+            # Where its body ends only the parser knows, so no request can follow.
+            return _with_connection(_without_switching(head), b"close")
+        if request.length:
             self._missing = request.length
             self._phase = _Phase.BODY
         if "upgrade" in request.headers:
-            return _without_switching(head)
+            return _with_connection(_without_switching(head), b"keep-alive" if request.keep_alive else b"close")
         return head
 
     def _check_websocket(self, request: Request) -> None:
@@ -137,9 +139,13 @@ def _without_switching(head: bytes, keep: tuple[bytes, ...] = ()) -> bytes:
         if name in _SWITCHING and name not in keep:
             continue
         if name == b"connection" and not keep:
-            line = b"Connection: keep-alive"
+            continue
         lines.append(line)
     return b"\r\n".join(lines)
+
+
+def _with_connection(head: bytes, value: bytes) -> bytes:
+    return head.removesuffix(b"\r\n") + b"Connection: " + value + b"\r\n\r\n"
 
 
 class GuardedStream:

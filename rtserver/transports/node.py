@@ -18,7 +18,7 @@ import trio
 from hypercorn.typing import ASGIFramework
 
 from rtserver.errors import ConfigurationError
-from rtserver.transports.asgi import ASGIApp
+from rtserver.transports.asgi import ASGIApp, EngineAsgi
 from rtserver.transports.door import FrontDoor
 from rtserver.transports.engine import Engine
 from rtserver.transports.handover import Handover
@@ -59,7 +59,11 @@ class Node:
     def __init__(self, engine: Engine, app: ASGIApp | None, *, websockets: bool) -> None:
         self.loop = Loop()
         self._engine = engine
-        self._handover = None if app is None else Handover(_framework(app), engine.config, websockets=websockets)
+        self._handover = None
+        if app is not None:
+            # A connection that has left the loop may still ask for Engine.IO.
+            both = EngineAsgi(engine, app, lifespan=app)
+            self._handover = Handover(_framework(both), engine.config, websockets=websockets)
         others = None if self._handover is None else self._handover.take
         self.door = FrontDoor(engine, self.loop, others)
         self._delay = 0.0
