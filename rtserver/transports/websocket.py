@@ -191,7 +191,7 @@ class RawWebSocket(Connection, WebSocket):
         self._uncork()
 
     def _uncork(self) -> None:
-        """Let go of what was kept back. Whoever ends the connection does so first, and sees whether the peer takes it."""
+        """Let go of what was kept back. Whoever ends the connection does so first, to see whether the peer takes it."""
         if not self._corked:
             return
         self._corked = False
