@@ -248,6 +248,8 @@ class EngineSession:
             return
         ending = Ending.LEFT if packet.type is PacketType.CLOSE else Ending.DISCARD
         self._end(self.machine.receive(packet, now=trio.current_time()), ending)
+        # With a time-out longer than the interval, a pong brings the next deadline forward.
+        self.engine.watch(self)
 
     def take_binary(self, data: bytes) -> None:
         """A binary message has arrived on the session's own transport."""
