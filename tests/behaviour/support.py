@@ -155,7 +155,8 @@ class RawWebSocket:
                     ):
                         pieces.append(data)
                         if finished:
-                            return pieces[0] if len(pieces) == 1 else type(pieces[0])().join(pieces)
+                            message: Wire = pieces[0][:0].join(pieces)
+                            return message
                     case Ping() | Pong() as event:
                         self.control.append(event)
                     case CloseConnection() as event:
@@ -345,7 +346,8 @@ class PollingPeer(Peer):
         client = await self.site.http()
         await client.send("GET", f"{PATH}?{self.query}")
         session = self.site.io.engine.sessions[self.sid]
-        while not session.transport.writable:  # noqa: ASYNC110 - nobody is told that a poll waits
+        # Nobody is told that a poll has come.
+        while not session.transport.writable:
             await trio.lowlevel.checkpoint()
         return client
 

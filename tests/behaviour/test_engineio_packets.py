@@ -112,7 +112,7 @@ async def test_a_message_may_come_in_fragments_with_a_ping_between(serve: Serve)
     await peer.websocket.send_event(Ping(b"there?"))
     await peer.websocket.send_event(TextMessage(data='ho",1]'))
     assert await peer.receive() == '42["echo",1]'
-    assert peer.websocket.control == [Pong(bytearray(b"there?"))]
+    assert peer.websocket.control == [Pong(b"there?")]
 
 
 async def test_a_websockets_close_is_answered_and_ends_the_session(serve: Serve) -> None:

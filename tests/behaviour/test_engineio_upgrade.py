@@ -5,7 +5,7 @@ import trio.testing
 from wsproto.events import TextMessage
 
 from rtserver import Server, Socket
-from tests.behaviour.support import Closed, Kind, PollingPeer, Record, Serve, Wire, WebSocketPeer
+from tests.behaviour.support import Closed, Kind, PollingPeer, Record, Serve, WebSocketPeer, Wire
 
 BAD_REQUEST = (400, '{"code":3,"message":"Bad request"}')
 
