@@ -8,6 +8,7 @@ happens on it reaches another one. Uses the constructor of Hypercorn 0.18's
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import structlog
 import trio
@@ -30,6 +31,25 @@ async def _run_lifespan(lifespan: Lifespan, scope: trio.CancelScope) -> None:
         await lifespan.handle_lifespan()
 
 
+def _with_whole_sends(app: ASGIFramework) -> ASGIFramework:
+    """``app``, whose sends are not cut short when it cancels itself.
+
+    Inside the last ``send`` of an answer Hypercorn tells the application that the
+    request is over, and begins to time the idle connection. Quart-Trio cancels the
+    request when it is told, and with it the timing: such a connection would outlive
+    every time-out, and the drain.
+    """
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        async def send_whole(message: Any) -> None:
+            with trio.CancelScope(shield=True):
+                await send(message)
+
+        await app(scope, receive, send_whole)
+
+    return application
+
+
 class Handover:
     """Runs an ASGI application for the connections that the front door passes on.
 
@@ -40,7 +60,7 @@ class Handover:
     """
 
     def __init__(self, app: ASGIFramework, config: Config, *, websockets: bool = False) -> None:
-        self._app = ASGIWrapper(app)
+        self._app = ASGIWrapper(_with_whole_sends(app))
         self._config = config
         self._websockets = websockets
         self._context = WorkerContext(None)
