@@ -7,7 +7,9 @@ could end a worker or be read in two ways is refused here. No I/O in the guard;
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import socket
 
 import trio
 
@@ -161,11 +163,11 @@ class GuardedStream:
         self._guard = guard
         self._received = received
         self._stall = stall
-        self._ended = False
+        self.ended = trio.Event()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes that the application may see; empty at the end."""
-        while not self._ended:
+        while not self.ended.is_set():
             data, self._received = self._received, b""
             if not data:
                 data = await self._read(max_bytes)
@@ -178,7 +180,7 @@ class GuardedStream:
                 break
             if passed:
                 return passed
-        self._ended = True
+        self.ended.set()
         return b""
 
     async def _read(self, max_bytes: int | None) -> bytes:
@@ -207,11 +209,15 @@ class GuardedStream:
                 self.abort()
                 raise trio.BrokenResourceError("the client does not read")
 
+    # Hypercorn ends a connection in the application's task, which may be cancelled by
+    # then: nothing here waits, so that the end is never left half done.
+
     async def send_eof(self) -> None:
-        await self._stream.send_eof()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        self.abort()
 
     def abort(self) -> None:
         """Close at once; whoever waits on the stream is woken with an error."""

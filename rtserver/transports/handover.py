@@ -25,10 +25,19 @@ from rtserver.transports.request import Request
 
 log = structlog.get_logger("rtserver.handover")
 
+# How long an application may go on with a request whose client has gone.
+END_SECONDS = 0.5
+
 
 async def _run_lifespan(lifespan: Lifespan, scope: trio.CancelScope) -> None:
     with scope:
         await lifespan.handle_lifespan()
+
+
+async def _end_with(stream: GuardedStream, scope: trio.CancelScope) -> None:
+    """Hypercorn would keep a connection that has ended for as long as an idle one."""
+    await stream.ended.wait()
+    scope.deadline = trio.current_time() + END_SECONDS
 
 
 def _with_whole_sends(app: ASGIFramework) -> ASGIFramework:
@@ -120,7 +129,10 @@ class Handover:
     async def _serve(self, stream: GuardedStream) -> None:
         state = ConnectionState(self._state.copy())
         try:
-            await TCPServer(self._app, self._hypercorn, self._context, state, stream)  # type: ignore[arg-type]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_with, stream, nursery.cancel_scope)
+                await TCPServer(self._app, self._hypercorn, self._context, state, stream)  # type: ignore[arg-type]
+                nursery.cancel_scope.cancel()
         except Exception as exc:
             # Whatever a request does to the server that got it ends here, with its connection.
             log.warning("connection_failed", error=type(exc).__name__, exc_info=exc)

@@ -171,7 +171,7 @@ def _checked(parser: httptools.HttpRequestParser, collector: _Collector, head: b
     version = parser.get_http_version()
     headers = collector.headers
     if version not in ("1.1", "1.0"):
-        raise BadRequest(505, "unsupported version")
+        raise BadRequest(400, "unsupported version")
     if method in ("CONNECT", "TRACE"):
         raise BadRequest(405, "method not allowed")
     if "host" not in headers and version == "1.1":
@@ -186,7 +186,8 @@ def _checked(parser: httptools.HttpRequestParser, collector: _Collector, head: b
         raise BadRequest(400, "malformed target")
     path, _, query = target.decode("ascii").partition("?")
     request = Request(method, path, query, headers, head)
-    request.keep_alive = parser.should_keep_alive() or parser.should_upgrade()
+    connection = {token.strip().lower() for token in headers.get("connection", "").split(",")}
+    request.keep_alive = "close" not in connection and (version == "1.1" or "keep-alive" in connection)
     length = headers.get("content-length")
     coding = headers.get("transfer-encoding")
     if coding is not None:
