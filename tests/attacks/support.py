@@ -36,7 +36,7 @@ def text(payload: str) -> bytes:
 
 
 def build(**options: Any) -> Server:
-    io = Server(**options)
+    io = Server(**{"close_timeout": 0.1, **options})
 
     @io.on("echo")
     def echo(socket: Socket, *values: Any) -> list[Any]:
