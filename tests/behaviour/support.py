@@ -132,6 +132,7 @@ class RawWebSocket:
         self.connection = Connection(ConnectionType.CLIENT, trailing_data=rest)
         self._waiting: deque[Event] = deque()
         self.control: list[Event] = []
+        self.answers_close = True
         self._closed: Closed | None = None
 
     async def send(self, message: Wire) -> None:
@@ -182,7 +183,7 @@ class RawWebSocket:
         return self._waiting.popleft()
 
     async def _answer_close(self, event: CloseConnection) -> None:
-        if self.connection.state is not ConnectionState.REMOTE_CLOSING:
+        if not self.answers_close or self.connection.state is not ConnectionState.REMOTE_CLOSING:
             return
         try:
             await self.stream.send_all(self.connection.send(event.response()))
@@ -440,6 +441,7 @@ async def _asgi(nursery: trio.Nursery, io: Server, app: quart_trio.QuartTrio | N
     config.errorlog = None
     config.accesslog = None
     config.include_server_header = False
+    config.graceful_timeout = 0.05
     stopped = trio.Event()
 
     async def run(task_status: trio.TaskStatus[list[str]]) -> None:
