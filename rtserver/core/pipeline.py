@@ -68,8 +68,9 @@ class Middleware:
     """Base of all middleware. Override the hooks that you need, plain or async.
 
     What a hook returns is what the one before it gets from ``proceed``: for
-    ``event`` the acknowledgement. A plain hook may be in front of async ones; it
-    then gets, and must return, an awaitable. ``emit`` never waits, so it is plain.
+    ``event`` the acknowledgement. An async hook awaits ``proceed``, whatever comes
+    after it; a plain hook in front of an async one gets, and returns, an awaitable.
+    ``emit`` never waits, so it is plain.
     """
 
     def request(self, context: RequestContext, proceed: Proceed[RequestContext]) -> Result:
@@ -141,7 +142,14 @@ def compose(middleware: Sequence[Middleware], hook: str, inner: Callable[[Any], 
 
 
 def _layer(hook: Callable[[Any, Any], Result], inner: Callable[[Any], Result]) -> Callable[[Any], Result]:
-    return lambda context: hook(context, inner)
+    if not inspect.iscoroutinefunction(hook):
+        return lambda context: hook(context, inner)
+
+    async def proceed(context: Any) -> Result:
+        result = inner(context)
+        return await result if inspect.isawaitable(result) else result
+
+    return lambda context: hook(context, proceed)
 
 
 def check_emit_hooks(middleware: Sequence[Middleware]) -> None:

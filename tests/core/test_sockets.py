@@ -388,21 +388,16 @@ class Recording(Middleware):
 
 
 class WaitingRecording(Recording):
+    """The same, async, around what may be plain or not."""
+
     async def request(self, context: RequestContext, proceed: Proceed[RequestContext]) -> Any:
-        await trio.lowlevel.checkpoint()
-        return await settled(super().request(context, proceed))
+        return await super().request(context, proceed)
 
     async def connect(self, context: ConnectContext, proceed: Proceed[ConnectContext]) -> Any:
-        await trio.lowlevel.checkpoint()
-        return await settled(super().connect(context, proceed))
+        return await super().connect(context, proceed)
 
     async def event(self, context: EventContext, proceed: Proceed[EventContext]) -> Any:
-        await trio.lowlevel.checkpoint()
-        return await settled(super().event(context, proceed))
-
-
-async def settled(result: Any) -> Any:
-    return await result if hasattr(result, "__await__") else result
+        return await super().event(context, proceed)
 
 
 @pytest.mark.parametrize("kind", [Recording, WaitingRecording])
