@@ -5,6 +5,7 @@ Rule: no state here. ``Sending`` ends in a broadcast operator, ``Registering`` i
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
@@ -21,11 +22,11 @@ A = TypeVar("A")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Sending:
+class Sending(abc.ABC):
     """Emitting to the sockets of a namespace."""
 
-    def _operator(self) -> Broadcast:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _operator(self) -> Broadcast: ...
 
     def to(self, *rooms: Room) -> Broadcast:
         """Everybody in at least one of the rooms."""

@@ -7,6 +7,7 @@ decides what a full queue means: this class only counts them.
 
 from __future__ import annotations
 
+import abc
 import math
 import socket
 from collections import deque
@@ -31,7 +32,7 @@ class Host(Protocol):
     counters: Counters
 
 
-class Connection:
+class Connection(abc.ABC):
     """The part of a connection that HTTP and WebSocket share."""
 
     __slots__ = (
@@ -65,20 +66,17 @@ class Connection:
 
     # What children provide.
 
+    @abc.abstractmethod
     def on_readable(self) -> None:
         """Bytes, or the end of them, are waiting."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def on_lost(self) -> None:
         """The connection broke or ended without our doing. Called once, after ``closed`` is set."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def on_deadline(self, now: float) -> None:
         """``deadline`` has passed."""
-        raise NotImplementedError
-
-    def on_flushed(self) -> None:
-        """The queue has run empty."""
 
     # Reading.
 
@@ -162,8 +160,6 @@ class Connection:
         if self._close_when_flushed:
             self._close_when_flushed = False
             self.finish()
-        else:
-            self.on_flushed()
 
     # Ending.
 

@@ -276,9 +276,6 @@ class HttpConnection(Connection):
 
     # Endings.
 
-    def on_flushed(self) -> None:
-        """A slow reader has taken its answer; ``deadline`` goes on as it is."""
-
     def on_lost(self) -> None:
         self.aborted = True
         on_abort, self.on_abort = self.on_abort, None

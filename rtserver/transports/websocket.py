@@ -7,6 +7,7 @@ the hottest functions of a node. Source: RFC 6455; Engine.IO protocol v4.
 
 from __future__ import annotations
 
+import abc
 from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
@@ -32,7 +33,7 @@ class WebSocketHost(Host, Protocol):
     config: Config
 
 
-class WebSocket:
+class WebSocket(abc.ABC):
     """What both doors' WebSockets share: who they belong to, and where messages go."""
 
     __slots__ = _IN_CHILDREN
@@ -46,8 +47,8 @@ class WebSocket:
         return "websocket"
 
     @property
-    def writable(self) -> bool:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def writable(self) -> bool: ...
 
     def attach(self, session: EngineSession, *, probing: bool) -> None:
         """From now on what arrives goes to ``session``."""
@@ -58,16 +59,16 @@ class WebSocket:
         self.probing = False
         return self
 
-    def send(self, message: Sendable, volatile: bool = False) -> bool:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def send(self, message: Sendable, volatile: bool = False) -> bool: ...
 
-    def end(self, ending: Ending) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def end(self, ending: Ending) -> None: ...
 
-    def watch_reading(self, wanted: bool) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def watch_reading(self, wanted: bool) -> None: ...
 
-    def release_poll(self) -> None:
+    def release_poll(self) -> None:  # noqa: B027 - most transports have nothing to release
         """Nothing to do: only polling has a GET to answer."""
 
     def retire(self) -> list[Sendable]:
@@ -114,8 +115,8 @@ class WebSocket:
         else:
             self.session.take_binary(data)
 
-    def take_control(self, item: Item) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def take_control(self, item: Item) -> None: ...
 
     def gone(self) -> None:
         """The connection has ended without our doing."""
