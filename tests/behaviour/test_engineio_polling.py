@@ -197,6 +197,13 @@ async def test_a_poll_of_a_session_on_websocket_is_refused(serve: Serve) -> None
         assert (await site.post(query, b'42["a"]')).facts == BAD_REQUEST
 
 
+async def test_a_websocket_request_without_an_upgrade_is_refused_and_leaves_the_session_alone(serve: Serve) -> None:
+    site = await serve(Server())
+    peer = await site.open_polling()
+    assert (await site.get(f"EIO=4&transport=websocket&sid={peer.sid}")).facts == BAD_REQUEST
+    await peer.join()
+
+
 # Compression.
 
 

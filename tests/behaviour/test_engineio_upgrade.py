@@ -179,7 +179,9 @@ async def test_an_upgrade_that_takes_ten_seconds_is_given_up(
         await websocket.send("2probe")
         assert await websocket.receive() == "3probe"
     clock.jump(9)
-    assert (await peer.get()).facts == (200, "6") if probed else True
+    await lives_on(peer)
+    second = await peer.probe()
+    assert await second.receive() == Closed(1000)
     clock.jump(1.1)
     assert await websocket.receive() == Closed(1000)
     await lives_on(peer)
