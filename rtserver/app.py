@@ -94,12 +94,19 @@ def _namespaces(statistics: ServerStatistics) -> Iterable[Metric]:
     rooms = GaugeMetricFamily("rtserver_rooms", "Rooms joined by name", labels=["namespace"])
     received = CounterMetricFamily("rtserver_events_received", "Events from clients", labels=["namespace"])
     refused = CounterMetricFamily("rtserver_events_refused", "Events refused", labels=["namespace"])
+    families: list[Any] = [sockets, rooms, received, refused]
+    dynamic = [0, 0, 0, 0]
     for namespace in statistics.namespaces:
-        sockets.add_metric([namespace.name], namespace.sockets)
-        rooms.add_metric([namespace.name], namespace.rooms)
-        received.add_metric([namespace.name], namespace.events_received)
-        refused.add_metric([namespace.name], namespace.events_refused)
-    return [sockets, rooms, received, refused]
+        values = [namespace.sockets, namespace.rooms, namespace.events_received, namespace.events_refused]
+        if namespace.dynamic:
+            # Clients choose these names, and a label for each would let them fill a metrics store.
+            dynamic = [total + value for total, value in zip(dynamic, values, strict=True)]
+            continue
+        for family, value in zip(families, values, strict=True):
+            family.add_metric([namespace.name], value)
+    for family, value in zip(families, dynamic, strict=True):
+        family.add_metric(["(dynamic)"], value)
+    return families
 
 
 def _node(statistics: ServerStatistics) -> Iterable[Metric]:

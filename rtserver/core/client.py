@@ -262,6 +262,7 @@ class Client:
         namespace = socket.namespace
         if self.session.closed or self._joining is None:
             namespace.adapter.remove(socket)
+            namespace.became_empty()
             return
         self._joining.pop(namespace.name, None)
         if not self._joining:

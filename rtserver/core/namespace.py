@@ -53,9 +53,13 @@ class NamespaceHost(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NamespaceStatistics:
-    """What a namespace holds on this node, and has counted."""
+    """What a namespace holds on this node, and has counted.
+
+    ``dynamic`` says that a client has chosen its name.
+    """
 
     name: str
+    dynamic: bool
     sockets: int
     rooms: int
     events_received: int
@@ -99,7 +103,9 @@ class Namespace(Sending, Registering):
     def statistics(self) -> NamespaceStatistics:
         """Counters of this node."""
         rooms = len(self.adapter.local_rooms())
-        return NamespaceStatistics(self.name, len(self.sockets), rooms, self.events_received, self.events_refused)
+        return NamespaceStatistics(
+            self.name, self.dynamic, len(self.sockets), rooms, self.events_received, self.events_refused
+        )
 
     # Sockets.
 
