@@ -293,19 +293,29 @@ class Server(Sending, Registering):
                 try:
                     await self._stopping.wait()
                 finally:
+                    self._stopping = None
                     node.stop_listening()
 
     def stop(self) -> None:
-        """Make ``serve`` drain and return."""
+        """Make ``serve`` drain and return.
+
+        Behind an ASGI server, where that one decides when to end: take nobody new, and
+        close every transport once what is queued is sent. Call it when a signal comes.
+        """
         if self._stopping is not None:
             self._stopping.set()
+        else:
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        self.engine.accepting = False
+        for client in list(self.clients):
+            client.session.close("server shutting down")
 
     async def _drain(self) -> None:
         """Nobody new, flush, close at the transport, let handlers finish; all within ``shutdown_timeout``."""
-        self.engine.accepting = False
+        self._say_goodbye()
         with trio.move_on_after(self.config.shutdown_timeout):
-            for client in list(self.clients):
-                client.session.close("server shutting down")
             if self._node is not None:
                 await self._node.drain()
             while self._unfinished_tasks():  # noqa: ASYNC110 - a nursery tells nobody that a task has ended

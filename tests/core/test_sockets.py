@@ -557,3 +557,23 @@ async def test_statistics_tell_what_is_there() -> None:
         assert (main.sockets, main.events_received, main.events_refused) == (1, 1, 1)
         assert statistics.node is None
     assert io.statistics().clients == 0
+
+
+async def test_a_server_behind_another_one_says_goodbye_when_told() -> None:
+    io = Server()
+    reasons: list[str] = []
+
+    @io.on_disconnect
+    def left(socket: Socket, reason: str) -> None:
+        reasons.append(reason)
+
+    async with open_server(io) as server, server.socket() as client:
+        io.emit("last words")
+        io.stop()
+        assert not io.ready
+        await client.receive("last words")
+        assert await client.wait_closed() == "transport close"
+        with pytest.raises(ConnectError, match="shutting down"):
+            async with server.client():
+                pass
+    assert reasons == ["server shutting down"]
