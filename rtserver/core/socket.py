@@ -214,9 +214,9 @@ class Socket:
 
     def deliver(self, message: Outbound, volatile: bool, args: Sequence[Any]) -> None:
         """Send a message that is ready: what broadcasts do."""
+        self._client.session.transport.send(message, volatile)
         if self._any_outgoing is not None:
             self.tell(self._any_outgoing, args)
-        self._client.session.transport.send(message, volatile)
 
     # Sending to others.
 

@@ -132,12 +132,13 @@ class WebSocket(abc.ABC):
 class RawWebSocket(Connection, WebSocket):
     """A WebSocket on the loop."""
 
-    __slots__ = ("_closing", "_corked", "_receiver", "_window", "held", "probing", "session")
+    __slots__ = ("_closing", "_corked", "_counters", "_receiver", "_window", "held", "probing", "session")
 
     host: WebSocketHost
 
     def __init__(self, previous: Connection, host: WebSocketHost, agreement: Agreement | None) -> None:
         super().__init__(host, previous.detach(), previous.peer)
+        self._counters = host.counters
         limit = host.config.max_http_buffer_size
         inflater = None if agreement is None else Inflater(agreement, limit)
         self._receiver = Receiver(limit, inflater=inflater)
@@ -163,7 +164,7 @@ class RawWebSocket(Connection, WebSocket):
         if not data:
             self.lose()
             return
-        self.host.counters.bytes_in += len(data)
+        self._counters.bytes_in += len(data)
         items = self._receiver.feed(data)
         if len(items) == 1:
             # Nearly every read holds exactly one message. It goes straight up: the
@@ -207,26 +208,30 @@ class RawWebSocket(Connection, WebSocket):
             self.take(self._receiver.feed(rest))
 
     def send(self, message: Sendable, volatile: bool = False) -> bool:
-        if self._closing or self._broken:
+        if self._queue is None and self._window is None and not self._closing:
+            # A broadcast is nothing but this, once for each recipient. A connection
+            # that is broken already says so by failing again.
+            frames = message.frames
+            try:
+                sent = self.sock.send(frames)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                return self.broken()
+            counters = self._counters
+            counters.bytes_out += sent
+            counters.packets_out += message.count
+            return sent == len(frames) or self.queue_rest(frames, sent)
+        return self._send_otherwise(message, volatile)
+
+    def _send_otherwise(self, message: Sendable, volatile: bool) -> bool:
+        """Send what has to be compressed, or has to wait behind something."""
+        if self._closing or self._broken or (self._queue is not None and not self._may_queue(volatile)):
             return False
-        counters = self.host.counters
-        if self._queue is not None and not self._may_queue(volatile):
-            return False
-        counters.packets_out += message.count
-        frames = message.frames
-        if self._window is not None and message.compress:
-            frames = message.deflated(self._window)
-        if self._queue is not None:
-            return self.write(frames)
-        # The first lines of ``write`` once more: a broadcast is nothing but this.
-        try:
-            sent = self.sock.send(frames)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:
-            return self.broken()
-        counters.bytes_out += sent
-        return sent == len(frames) or self.queue_rest(frames, sent)
+        self._counters.packets_out += message.count
+        if self._window is None or not message.compress:
+            return self.write(message.frames)
+        return self.write(message.deflated(self._window))
 
     def _may_queue(self, volatile: bool) -> bool:
         if volatile and not self._corked:

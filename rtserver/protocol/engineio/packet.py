@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 from rtserver.errors import ProtocolError
 
@@ -23,8 +24,8 @@ class PacketType(enum.IntEnum):
 _TYPES = {str(int(kind)): kind for kind in PacketType}
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+# Made for each message of polling: a Struct takes a sixth of the time of a frozen dataclass.
+class Packet(msgspec.Struct, frozen=True, gc=False):
     """A packet; ``bytes`` are the data of a binary message."""
 
     type: PacketType

@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
+
 from rtserver.protocol.engineio.packet import Packet, PacketType
 from rtserver.types import DisconnectReason, TransportName
 
 
-@dataclass(frozen=True, slots=True)
-class MessageReceived:
+# The only event of every day, and quicker to make than a frozen dataclass.
+class MessageReceived(msgspec.Struct, frozen=True, gc=False):
     """The client has sent a message."""
 
     data: str | bytes

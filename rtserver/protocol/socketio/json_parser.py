@@ -16,10 +16,11 @@ import msgspec
 
 from rtserver.errors import EncodeError, ProtocolError
 from rtserver.protocol.engineio.outbound import Outbound
-from rtserver.protocol.socketio.packet import MAX_ID, Packet, PacketType
+from rtserver.protocol.socketio.packet import MAX_ID, RESERVED_EVENTS, Packet, PacketType
 from rtserver.protocol.socketio.parser import Incomplete
 from rtserver.protocol.socketio.rules import check_data, check_event
 from rtserver.protocol.socketio.values import (
+    UNSENDABLE,
     any_holds_binary,
     check_depth,
     dump,
@@ -36,6 +37,7 @@ _EVENT = PacketType.EVENT
 
 _encode = msgspec.json.Encoder(enc_hook=dump).encode
 _decode = msgspec.json.Decoder().decode
+_MALFORMED = (msgspec.MsgspecError, UnicodeEncodeError, RecursionError)
 
 
 class IncompletePacket:
@@ -97,14 +99,14 @@ class JSONParser:
                 return self.encode_ack(packet.nsp, packet.data, packet.id)
             case _:
                 head = f"{packet.type:d}" if packet.nsp == "/" else f"{packet.type:d}{packet.nsp},"
-                body = b"" if packet.data is None else _to_json(packet.data)
-                return Outbound(head.encode() + body)
+                return _bare(head, packet.data)
 
     # In.
 
     def decode_text(self, wire: str) -> Packet | Incomplete:
         """Read a text message."""
-        # Nearly always an event of the main namespace; the general way costs twice as much.
+        # Nearly always an event of the main namespace; the general way costs twice as much. Flat, because each call
+        # would be a tenth of the whole.
         if wire[:1] != "2":
             return self._decode_any(wire)
         start = wire.find("[")
@@ -114,8 +116,14 @@ class JSONParser:
             if not (digits.isdigit() and digits.isascii() and 1 < start < _ID_DIGITS):
                 return self._decode_any(wire)
             ack_id = int(digits)
-        data = self._from_json(wire[start:])
-        check_event(data)
+        try:
+            data = _decode(wire[start:])
+        except _MALFORMED as exc:
+            raise ProtocolError("malformed JSON") from exc
+        if len(wire) > self._max_depth:
+            self._check_depth(wire, data)
+        if not data or type(data[0]) is not str or data[0] in RESERVED_EVENTS:
+            check_event(data)
         return Packet(_EVENT, "/", data, ack_id)
 
     def _decode_any(self, wire: str) -> Packet | Incomplete:
@@ -123,6 +131,8 @@ class JSONParser:
         if head is None:
             raise ProtocolError(f"unknown packet type {wire[:1]!r}")
         number, count, nsp, digits = head.groups()
+        if nsp is not None:
+            _check_namespace(nsp)
         kind = _TYPES[int(number)]
         data = self._from_json(wire[head.end() :]) if head.end() < len(wire) else None
         ack_id = _read_id(digits)
@@ -148,13 +158,23 @@ class JSONParser:
     def _from_json(self, text: str) -> Any:
         try:
             data = _decode(text)
-        except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError) as exc:
+        except _MALFORMED as exc:
             raise ProtocolError("malformed JSON") from exc
-        # A text cannot nest deeper than it is long, or than it has brackets.
-        limit = self._max_depth
-        if len(text) > limit and text.count("[") + text.count("{") > limit and type(data) in (list, dict):
-            check_depth(data, limit)
+        if len(text) > self._max_depth and type(data) in (list, dict):
+            self._check_depth(text, data)
         return data
+
+    def _check_depth(self, text: str, data: Any) -> None:
+        # A text cannot nest deeper than it has brackets.
+        if text.count("[") + text.count("{") > self._max_depth:
+            check_depth(data, self._max_depth)
+
+
+def _check_namespace(nsp: str) -> None:
+    try:
+        nsp.encode()
+    except UnicodeEncodeError as exc:
+        raise ProtocolError("a namespace with a lone surrogate") from exc
 
 
 def _read_id(digits: str) -> int | None:
@@ -175,23 +195,23 @@ def _text_only(head: bytes, args: Sequence[Any]) -> Outbound:
 def _outbound(plain: str, binary: str, head: str, args: Sequence[Any], compress: bool) -> Outbound:
     try:
         if not any_holds_binary(args):
-            return Outbound(f"{plain}{head}".encode() + _encode(args), compress=compress)
+            return Outbound((plain + head).encode() + _encode(args), compress=compress)
         attachments: list[bytes] = []
         data = extract_binary(list(args), attachments)
         return Outbound(
             f"{binary}{len(attachments)}-{head}".encode() + _encode(data), tuple(attachments), compress=compress
         )
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as exc:
-        if isinstance(exc, EncodeError):
-            raise
-        raise EncodeError(f"cannot be sent as JSON: {exc}") from exc
+    except UNSENDABLE as exc:
+        raise _unsendable(exc) from exc
 
 
-def _to_json(data: Any) -> bytes:
+def _bare(head: str, data: Any) -> Outbound:
     try:
         holds_binary(data)
-        return _encode(data)
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as exc:
-        if isinstance(exc, EncodeError):
-            raise
-        raise EncodeError(f"cannot be sent as JSON: {exc}") from exc
+        return Outbound(head.encode() + (b"" if data is None else _encode(data)))
+    except UNSENDABLE as exc:
+        raise _unsendable(exc) from exc
+
+
+def _unsendable(exc: Exception) -> EncodeError:
+    return exc if isinstance(exc, EncodeError) else EncodeError(f"cannot be sent as JSON: {exc}")

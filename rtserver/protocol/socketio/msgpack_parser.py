@@ -1,8 +1,7 @@
 """The msgpack parser: a whole packet as one binary message.
 
-Rule: absent keys are left out, never nil. Source: socket.io-msgpack-parser 3.0;
-notepack.io, whose extension −1 is a date and whose older versions write
-``d4 00 00`` for ``undefined``.
+Rule: absent keys are left out, never nil. NaN and the infinities pass: msgpack has
+them, and so have the clients. Source: socket.io-msgpack-parser 3.0.
 """
 
 from __future__ import annotations
@@ -14,22 +13,13 @@ import msgspec
 
 from rtserver.errors import EncodeError, ProtocolError
 from rtserver.protocol.engineio.outbound import Outbound
+from rtserver.protocol.socketio.extensions import decode, encode
 from rtserver.protocol.socketio.packet import MAX_ID, Packet, PacketType
 from rtserver.protocol.socketio.rules import check_data
-from rtserver.protocol.socketio.values import check_depth, dump
+from rtserver.protocol.socketio.values import UNSENDABLE, check_depth
 
 _KINDS = tuple(PacketType)[:5]
 _PLAIN = {PacketType.BINARY_EVENT: PacketType.EVENT, PacketType.BINARY_ACK: PacketType.ACK}
-
-
-def _read_extension(code: int, data: memoryview) -> Any:
-    if code == 0 and bytes(data) == b"\0":
-        return None
-    return msgspec.msgpack.Ext(code, bytes(data))
-
-
-_encode = msgspec.msgpack.Encoder(enc_hook=dump).encode
-_decode = msgspec.msgpack.Decoder(ext_hook=_read_extension).decode
 
 
 class MsgpackParser:
@@ -61,7 +51,7 @@ class MsgpackParser:
     def decode_binary(self, wire: bytes) -> Packet:
         """Read a binary message."""
         try:
-            packet = _decode(wire)
+            packet = decode(wire)
         except (msgspec.MsgspecError, RecursionError, TypeError, ValueError) as exc:
             raise ProtocolError("malformed msgpack") from exc
         if type(packet) is not dict:
@@ -88,6 +78,6 @@ def _outbound(kind: PacketType, nsp: str, data: Any, id: int | None, compress: b
     if id is not None:
         packet["id"] = id
     try:
-        return Outbound(None, (_encode(packet),), compress=compress)
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as exc:
+        return Outbound(None, (encode(packet),), compress=compress)
+    except UNSENDABLE as exc:
         raise EncodeError(f"cannot be sent as msgpack: {exc}") from exc

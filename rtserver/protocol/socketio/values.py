@@ -17,6 +17,17 @@ from rtserver.errors import EncodeError, ProtocolError
 _SCALARS = frozenset([str, int, bool, type(None)])
 BINARY = (bytes, bytearray, memoryview)
 _SEQUENCES = (list, tuple, set, frozenset)
+# What looking at a value, or writing it, may raise when it has no wire form; a field without a value is an
+# AttributeError, a memoryview with gaps a BufferError.
+UNSENDABLE = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    AttributeError,
+    BufferError,
+    msgspec.MsgspecError,
+)
 
 
 def dump(value: Any) -> Any:
@@ -42,11 +53,12 @@ def holds_binary(value: Any) -> bool:
         if value - value != 0.0:
             raise EncodeError(f"{value!r} has no JSON form")
         return False
-    if kind is dict:
+    # Subclasses too: msgspec writes an OrderedDict as it writes a dict, bytes as base64 included.
+    if isinstance(value, dict):
         return any_holds_binary(value.values())
-    if kind in _SEQUENCES:
+    if isinstance(value, _SEQUENCES):
         return any_holds_binary(value)
-    if kind in BINARY:
+    if isinstance(value, BINARY):
         return True
     if not _must_look(cast(Hashable, kind)):
         return False
@@ -70,16 +82,23 @@ def _opened(value: Any) -> Any:
 
 
 def extract_binary(value: Any, attachments: list[bytes]) -> Any:
-    """``value`` with placeholders for its bytes, which go to ``attachments`` in the order of a depth-first walk."""
+    """``value`` with placeholders for its bytes, which go to ``attachments`` in the order of a depth-first walk.
+
+    Raises:
+        EncodeError: There is a dictionary that the receiver would take for a placeholder.
+    """
     kind = type(value)
     if kind in _SCALARS or kind is float:
         return value
-    if kind in BINARY:
+    if isinstance(value, BINARY):
         attachments.append(bytes(value))
         return {"_placeholder": True, "num": len(attachments) - 1}
-    if kind is dict:
+    if isinstance(value, dict):
+        if value.get("_placeholder") is True:
+            # What one client sent as plain data would make the others drop their connections.
+            raise EncodeError("a placeholder among the data of a binary packet")
         return {key: extract_binary(item, attachments) for key, item in value.items()}
-    if kind in _SEQUENCES:
+    if isinstance(value, _SEQUENCES):
         return [extract_binary(item, attachments) for item in value]
     if not _must_look(cast(Hashable, kind)):
         return value
@@ -91,7 +110,12 @@ def _must_look(kind: Hashable) -> bool:
     """Whether an object of this type may hold bytes or floats, as far as its fields say."""
     if hasattr(kind, "model_dump"):
         return True
-    return _may_hold(msgspec.inspect.type_info(kind), set())
+    try:
+        info = msgspec.inspect.type_info(kind)
+    except (NameError, TypeError, AttributeError):
+        # Annotations that cannot be resolved, of a class inside a function for one, tell nothing.
+        return True
+    return _may_hold(info, set())
 
 
 def _may_hold(info: Any, seen: set[int]) -> bool:
@@ -110,6 +134,9 @@ def _may_hold(info: Any, seen: set[int]) -> bool:
             return True
         case inspect.CustomType():
             return hasattr(info.cls, "model_dump")
+        case inspect.StructType() | inspect.DataclassType() if info.cls.__subclasses__():
+            # A child may have fields that its parent does not tell of.
+            return True
     inner = [field.type for field in getattr(info, "fields", ())]
     inner += [getattr(info, name) for name in ("item_type", "key_type", "value_type") if hasattr(info, name)]
     inner += [*getattr(info, "item_types", ()), *getattr(info, "types", ())]
