@@ -9,6 +9,7 @@ as a pair of a number and bytes, so dates must never leave in that form.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterator
 from typing import Any
@@ -51,23 +52,32 @@ def decode(wire: bytes) -> Any:
     """
     if not any(mark in wire for mark in _AMBIGUOUS):
         return _decode(wire)
-    buffers = _buffers(wire)
-    hook = lambda code, data: _read(code, data, next(buffers, False))  # noqa: E731
-    return msgspec.msgpack.decode(wire, ext_hook=hook)
+    forms = _forms(wire)
+
+    def read(code: int, data: memoryview) -> Any:
+        return _read(code, data, next(forms, False))
+
+    return msgspec.msgpack.decode(wire, ext_hook=read)
 
 
-def _buffers(wire: bytes) -> Iterator[bool]:
+def _forms(wire: bytes) -> Iterator[bool]:
     """Whether it is an ArrayBuffer, for each extension in ``wire`` in order.
 
-    The form is lost when the extension is read. So another reading comes first, in which extensions of that form have
-    another code. Where the same bytes stand in something else, that reading has another value there, which nobody
-    looks at.
+    The form is lost when msgspec hands an extension over. So another reading comes first, in which extensions of that
+    form have another code. Where the same bytes stand in something else, that reading has another value there, which
+    nobody looks at.
     """
     found: list[bool] = []
-    for mark in _AMBIGUOUS:
-        wire = wire.replace(mark, mark[:2] + b"\x01")
+
+    def note(code: int, data: memoryview) -> None:
+        found.append(code != CODE)
+
     marked = wire
-    msgspec.msgpack.decode(marked, ext_hook=lambda code, data: found.append(code != CODE))
+    for mark in _AMBIGUOUS:
+        marked = marked.replace(mark, mark[:2] + b"\x01")
+    # Malformed wire is refused by the reading that counts.
+    with contextlib.suppress(msgspec.MsgspecError, RecursionError, TypeError, ValueError):
+        msgspec.msgpack.decode(marked, ext_hook=note)
     return iter(found)
 
 

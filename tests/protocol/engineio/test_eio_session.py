@@ -139,6 +139,13 @@ def test_one_upgrade_at_a_time_and_none_from_websocket() -> None:
     assert one.receive_probe(PROBE, now=1) == []
 
 
+def test_an_upgrade_and_a_pong_may_be_overdue_together() -> None:
+    one = session()
+    one.on_deadline(now=25)
+    one.begin_upgrade(now=35)
+    assert one.on_deadline(now=45) == [UpgradeFailed(), SessionClosed("ping timeout")]
+
+
 class AnyInterleaving(RuleBasedStateMachine):
     """Whatever is sent and however time passes, a session keeps its promises."""
 
@@ -146,46 +153,103 @@ class AnyInterleaving(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.session = session()
-        self.ends = 0
+        self.ended: list[SessionClosed] = []
         self.upgrades = 0
+        # Pings without a pong yet, and when the last of the signs of life and of the pings was.
         self.pings = 0
+        self.pinged_at = self.alive_at = 0.0
+        # Since when a WebSocket is probing, and whether it has said so.
+        self.probing_since: float | None = None
+        self.probed = False
 
     def note(self, events: list[SessionEvent], *, was_closed: bool) -> None:
         assert not (was_closed and events), "a closed session stays silent"
-        for event in events:
-            self.ends += isinstance(event, SessionClosed)
-            self.upgrades += isinstance(event, Upgraded)
-            self.pings += isinstance(event, PacketDue)
         assert not any(isinstance(event, SessionClosed) for event in events[:-1]), "nothing comes after the end"
+        for event in events:
+            match event:
+                case SessionClosed():
+                    self.ended.append(event)
+                    self.probing_since = None
+                case PacketDue(packet):
+                    assert packet == PING
+                    self.pings += 1
+                    self.pinged_at = self.now
+                case ProbeDue(packet):
+                    assert packet == PROBE_ANSWER
+                    assert self.probing_since is not None
+                    assert not self.probed, "a probe is answered once"
+                    self.probed = True
+                case PollReleased():
+                    assert self.probed, "a poll is released for a probe"
+                case Upgraded():
+                    assert self.probed, "an upgrade was probed first"
+                    self.upgrades += 1
+                    self.probing_since = None
+                case UpgradeFailed():
+                    assert self.probing_since is not None
+                    self.probing_since = None
+                case MessageReceived():
+                    assert not self.session.closed
 
     @rule(kind=st.sampled_from(PacketType), data=st.sampled_from(["", "probe"]))
     def receive(self, kind: PacketType, data: str) -> None:
         closed = self.session.closed
-        self.note(self.session.receive(Packet(kind, data), now=self.now), was_closed=closed)
-        if kind is PacketType.PONG:
-            self.pings = 0
+        events = self.session.receive(Packet(kind, data), now=self.now)
+        self.note(events, was_closed=closed)
+        match kind:
+            case _ if closed:
+                pass
+            case PacketType.MESSAGE:
+                assert events == [MessageReceived(data)]
+            case PacketType.PONG:
+                assert events == []
+                self.pings, self.alive_at = 0, self.now
+            case _:
+                assert self.session.closed, "what clients do not send ends the session"
 
-    @rule(kind=st.sampled_from(PacketType), data=st.sampled_from(["", "probe"]))
-    def receive_probe(self, kind: PacketType, data: str) -> None:
+    @rule(packet=st.sampled_from([PROBE, UPGRADE]) | st.builds(Packet, st.sampled_from(PacketType), st.just("probe")))
+    def receive_probe(self, packet: Packet) -> None:
         closed = self.session.closed
-        self.note(self.session.receive_probe(Packet(kind, data), now=self.now), was_closed=closed)
+        expected = self.probing_since is not None and packet in ([UPGRADE] if self.probed else [PROBE])
+        probed = self.probed
+        events = self.session.receive_probe(packet, now=self.now)
+        self.note(events, was_closed=closed)
+        if expected:
+            assert events == ([Upgraded()] if probed else [ProbeDue(PROBE_ANSWER), PollReleased()])
 
     @rule()
     def begin_upgrade(self) -> None:
-        was_polling = self.session.transport == "polling"
-        assert not self.session.begin_upgrade(now=self.now) or was_polling
+        may = not self.session.closed and self.probing_since is None and not self.upgrades
+        assert self.session.begin_upgrade(now=self.now) == may
+        if may:
+            self.probing_since, self.probed = self.now, False
 
     @rule()
     def lose_the_probe(self) -> None:
-        closed = self.session.closed
-        self.note(self.session.probe_lost(), was_closed=closed)
+        closed, probing = self.session.closed, self.probing_since is not None
+        events = self.session.probe_lost()
+        assert events == ([UpgradeFailed()] if probing else [])
+        self.note(events, was_closed=closed)
 
     @rule(seconds=st.floats(0, 30))
     def wait(self, seconds: float) -> None:
+        closed, deadline = self.session.closed, self.session.next_deadline()
+        self.now += seconds
+        events = self.session.on_deadline(now=self.now)
+        assert deadline is None or bool(events) == (self.now >= deadline), "there is something to do at the deadline"
+        pings = self.pings
+        self.note(events, was_closed=closed)
+        assert self.pings == pings or pings == 0, "no second ping before a pong"
+        if SessionClosed("ping timeout") in events:
+            assert pings
+            assert self.now >= self.pinged_at + 20, "a pong has all of its time"
+
+    @rule(seconds=st.floats(0, 30))
+    def hold(self, seconds: float) -> None:
         closed = self.session.closed
         self.now += seconds
-        self.note(self.session.on_deadline(now=self.now), was_closed=closed)
-        assert self.pings <= 1, "no second ping before a pong"
+        self.note(self.session.hold(now=self.now), was_closed=closed)
+        assert closed or not self.session.closed, "an owner that does not read misses no pong"
 
     @precondition(lambda self: not self.session.closed)
     @rule()
@@ -201,15 +265,26 @@ class AnyInterleaving(RuleBasedStateMachine):
     def close(self) -> None:
         closed = self.session.closed
         self.note(self.session.close("forced close"), was_closed=closed)
+        assert self.session.closed
 
     @invariant()
     def it_ends_once(self) -> None:
-        assert self.ends == self.session.closed
-        assert self.upgrades <= 1
+        assert len(self.ended) == self.session.closed
 
     @invariant()
-    def it_has_a_deadline_while_open(self) -> None:
-        assert (self.session.next_deadline() is None) == self.session.closed
+    def it_changes_its_transport_once_and_only_by_an_upgrade(self) -> None:
+        assert self.upgrades <= 1
+        assert self.session.transport == ("websocket" if self.upgrades else "polling")
+        assert self.session.upgrading == (self.probing_since is not None)
+
+    @invariant()
+    def it_has_the_deadline_that_it_owes(self) -> None:
+        deadline = self.session.next_deadline()
+        if self.session.closed:
+            assert deadline is None
+            return
+        owed = self.pinged_at + 20 if self.pings else self.alive_at + 25
+        assert deadline == (owed if self.probing_since is None else min(owed, self.probing_since + 10))
 
 
 TestAnyInterleaving = AnyInterleaving.TestCase

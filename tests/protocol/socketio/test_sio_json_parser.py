@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import datetime as dt
 import decimal
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pydantic
@@ -126,6 +127,8 @@ def test_wires_that_are_only_read() -> None:
         "0[]",
         '0"a"',
         "1{}",
+        "0/\ud800,",
+        '2/\ud800,["a"]',
         '1["a"]',
         "3{}",
         "31",
@@ -232,8 +235,42 @@ class Model(pydantic.BaseModel):
     data: bytes | None = None
 
 
+class Parent(msgspec.Struct):
+    name: str
+
+
+class Child(Parent):
+    data: bytes
+
+
+class Family(msgspec.Struct):
+    member: Parent
+
+
+class Pair(NamedTuple):
+    first: bytes
+    second: bytes
+
+
 class Odd:
     pass
+
+
+def of_a_local_class() -> Any:
+    # Its annotations are texts that cannot be resolved from outside.
+    class Inner(msgspec.Struct):
+        data: bytes
+
+    class Outer(msgspec.Struct):
+        inner: Inner
+
+    return Outer(Inner(b"x"))
+
+
+def without_a_value() -> Reading:
+    reading = Reading(1.0)
+    del reading.value
+    return reading
 
 
 @pytest.mark.parametrize(
@@ -263,6 +300,11 @@ def test_objects_have_their_json_form(value: Any, expected: str) -> None:
         (File("n", b"x"), 1),
         (Model(name="m", data=b"x"), 1),
         ({"plain": Note("a"), "deep": [(b"x",), 1.5]}, 1),
+        (collections.OrderedDict(a=b"x"), 1),
+        (Pair(b"x", b"y"), 2),
+        (Family(Child("n", b"x")), 1),
+        (of_a_local_class(), 1),
+        (memoryview(b"a-b-")[::2], 1),
     ],
 )
 def test_binary_is_found_wherever_it_is(value: Any, count: int) -> None:
@@ -287,7 +329,9 @@ CYCLE.append(CYCLE)
         Reading(float("nan")),
         "\ud800",
         {(1, 2): 3},
+        collections.OrderedDict(a=float("nan")),
         Odd(),
+        without_a_value(),
         CYCLE,
         [b"x", "\ud800"],
     ],
@@ -300,6 +344,20 @@ def test_what_has_no_json_form_cannot_be_sent(value: Any) -> None:
     if value is not CYCLE and not isinstance(value, list):
         with pytest.raises(EncodeError):
             PARSER.encode(Packet(PacketType.CONNECT_ERROR, "/", {"data": value}))
+
+
+def test_a_namespace_with_a_lone_surrogate_cannot_be_sent() -> None:
+    for packet in (Packet(PacketType.CONNECT, "/\ud800"), Packet(PacketType.EVENT, "/\ud800", ["a"])):
+        with pytest.raises(EncodeError):
+            PARSER.encode(packet)
+
+
+def test_what_looks_like_a_placeholder_is_not_sent_beside_binary() -> None:
+    lookalike = {"_placeholder": True, "num": 9}
+    assert text(PARSER.encode_event("/", ["e", lookalike])) == '2["e",{"_placeholder":true,"num":9}]'
+    assert PARSER.encode_event("/", ["e", {"_placeholder": False}, b"x"]).attachments == (b"x",)
+    with pytest.raises(EncodeError, match="placeholder"):
+        PARSER.encode_event("/", ["e", [lookalike], b"x"])
 
 
 def test_an_acknowledgement_needs_an_id() -> None:
