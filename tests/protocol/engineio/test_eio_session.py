@@ -63,6 +63,7 @@ def test_a_missing_pong_ends_the_session() -> None:
 def test_an_owner_that_does_not_read_misses_no_pong() -> None:
     one = session()
     assert one.hold(now=25) == [PacketDue(PING)]
+    assert one.hold(now=44) == []
     assert one.hold(now=45) == [PacketDue(PING)]
     assert one.next_deadline() == 65
     one.close("forced close")
@@ -246,9 +247,11 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0, 30))
     def hold(self, seconds: float) -> None:
-        closed = self.session.closed
+        closed, deadline = self.session.closed, self.session.next_deadline()
         self.now += seconds
-        self.note(self.session.hold(now=self.now), was_closed=closed)
+        events = self.session.hold(now=self.now)
+        assert deadline is None or bool(events) == (self.now >= deadline), "it pings no sooner than it must"
+        self.note(events, was_closed=closed)
         assert closed or not self.session.closed, "an owner that does not read misses no pong"
 
     @precondition(lambda self: not self.session.closed)
