@@ -13,6 +13,12 @@ from dataclasses import dataclass
 from rtserver.errors import ProtocolError
 
 _TAIL = b"\x00\x00\xff\xff"
+# A final block may end the data; the empty block of the tail then stands behind it. Source: RFC 7692, 7.2.3.4.
+_AFTER_FINAL = frozenset([_TAIL, b"\x00" + _TAIL])
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_PARAMETER = rf'[ \t]*+;[ \t]*+({_TOKEN})(?:[ \t]*+=[ \t]*+({_TOKEN}|"{_TOKEN}"))?+'
+_OFFER = re.compile(rf"[ \t,]*+({_TOKEN})((?:{_PARAMETER})*+)[ \t]*+(?:,|\Z)")
+_EACH_PARAMETER = re.compile(_PARAMETER)
 _WINDOW = re.compile(r"(?:8|9|1[0-5])\Z")
 _PARAMETERS = frozenset(
     ["server_no_context_takeover", "client_no_context_takeover", "server_max_window_bits", "client_max_window_bits"]
@@ -43,32 +49,36 @@ class Agreement:
 
 
 def negotiate(header: str) -> Agreement | None:
-    """The first offer of a client that suits us; None if there is none or the header is malformed."""
-    for offer in header.split(","):
-        name, *parameters = (part.strip() for part in offer.split(";"))
-        if name.lower() == "permessage-deflate":
-            agreement = _accept(parameters)
-            if agreement is not None:
-                return agreement
-    return None
+    """The first offer of a client that suits us; None if there is none or the header is malformed.
+
+    Source: RFC 6455, 9.1, for the grammar; RFC 7692, 7.1, for the parameters.
+    """
+    header = header.rstrip(" \t,")
+    agreement, at = None, 0
+    while at < len(header):
+        offer = _OFFER.match(header, at)
+        if offer is None:
+            return None
+        if agreement is None and offer[1].lower() == "permessage-deflate":
+            agreement = _accept(_EACH_PARAMETER.findall(offer[2]))
+        at = offer.end()
+    return agreement
 
 
-def _accept(parameters: list[str]) -> Agreement | None:
-    given: dict[str, str | None] = {}
-    for parameter in parameters:
-        name, sign, value = (part.strip() for part in parameter.partition("="))
-        name = name.lower()
+def _accept(parameters: list[tuple[str, str]]) -> Agreement | None:
+    """The agreement on an offer with these names and values; a value is empty where none was given."""
+    given: dict[str, str] = {}
+    for name, value in parameters:
+        name, value = name.lower(), value.strip('"')
         if name in given or name not in _PARAMETERS:
             return None
-        given[name] = value.strip('"') if sign else None
-    for name, text in given.items():
-        if name.endswith("takeover") and text is not None:
+        if name.endswith("takeover"):
+            if value:
+                return None
+        elif not _WINDOW.match(value) and (value or name == "server_max_window_bits"):
             return None
-        if name.endswith("bits") and (text is None or not _WINDOW.match(text)):
-            if name == "client_max_window_bits" and text is None:
-                continue
-            return None
-    server = int(given.get("server_max_window_bits") or 15)
+        given[name] = value
+    server = int(given.get("server_max_window_bits", 15))
     if server < _LEAST_WINDOW:
         return None
     client = int(given.get("client_max_window_bits") or 15)
@@ -77,7 +87,7 @@ def _accept(parameters: list[str]) -> Agreement | None:
         response.append("client_no_context_takeover")
     if "server_max_window_bits" in given:
         response.append(f"server_max_window_bits={server}")
-    if given.get("client_max_window_bits") is not None:
+    if given.get("client_max_window_bits"):
         response.append(f"client_max_window_bits={client}")
     return Agreement(server, client, "client_no_context_takeover" in given, "; ".join(response))
 
@@ -117,6 +127,10 @@ class Inflater:
             raise TooBig("message inflates to too much")
         if self._context.eof:
             # A final block ends the stream: legal, and the next message starts a new one.
+            # The RFC lets more blocks follow it in the same message. That is refused, rather than lost unseen:
+            # a context for each of a million tiny blocks is time that a client must not be able to take.
+            if self._context.unused_data not in _AFTER_FINAL:
+                raise ProtocolError("data after the final block")
             self._context = self._fresh()
         return message
 

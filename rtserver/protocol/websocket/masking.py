@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     try:
         from websockets.speedups import apply_mask
-    except ImportError:  # pragma: no cover - only where websockets was built without its extension
+    except ImportError:  # websockets was built without its extension
         apply_mask = apply_mask_in_python
 
 __all__ = ["apply_mask", "apply_mask_in_python"]
