@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from wsproto.frame_protocol import FrameProtocol
 
+from rtserver.protocol.websocket import masking
 from rtserver.protocol.websocket.frames import (
     binary_frame,
     client_frame,
@@ -60,6 +64,21 @@ def test_both_ways_of_masking_agree_and_undo_themselves(data: bytes, mask: bytes
     masked = apply_mask(data, mask)
     assert masked == apply_mask_in_python(data, mask)
     assert apply_mask_in_python(masked, mask) == data
+
+
+def test_without_the_extension_masking_is_done_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "websockets.speedups", None)
+    spec = importlib.util.spec_from_file_location("masking_without_extension", masking.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.apply_mask is module.apply_mask_in_python
+    assert module.apply_mask(b"hello", b"\1\2\3\4") == apply_mask(b"hello", b"\1\2\3\4")
+
+
+def test_where_the_extension_is_it_masks() -> None:
+    assert apply_mask is not apply_mask_in_python
 
 
 @pytest.mark.parametrize("size", SIZES)

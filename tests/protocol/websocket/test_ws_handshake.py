@@ -67,6 +67,10 @@ def test_anything_else_is_refused(change: dict[str, str], status: int) -> None:
             "x-webkit-frame, permessage-deflate; server_max_window_bits=8, permessage-deflate",
             "permessage-deflate; server_no_context_takeover",
         ),
+        (
+            'x-other; a="b"; c, , permessage-deflate ; client_max_window_bits = "8",',
+            "permessage-deflate; server_no_context_takeover; client_max_window_bits=8",
+        ),
     ],
 )
 def test_an_offer_is_accepted(offer: str, response: str) -> None:
@@ -89,6 +93,14 @@ def test_an_offer_is_accepted(offer: str, response: str) -> None:
         "permessage-deflate; unknown",
         "permessage-deflate; client_max_window_bits; client_max_window_bits",
         "permessage-deflate;",
+        'permessage-deflate; client_max_window_bits="10',
+        'permessage-deflate; server_max_window_bits=""10""',
+        "permessage-deflate; client_max_window_bits=",
+        "permessage-deflate; client_max_window_bits=010",
+        'x-other; a="b, permessage-deflate, c"',
+        "x other, permessage-deflate",
+        "permessage-deflate, ;",
+        ",,",
     ],
 )
 def test_an_offer_is_declined(offer: str) -> None:
