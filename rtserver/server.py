@@ -324,6 +324,7 @@ class Server(Sending, Registering):
             self._node.close()
             self._node = None
         for session in list(self.engine.sessions.values()):
+            session.fail("server shutting down")
             session.told()
 
     def _unfinished_tasks(self) -> int:

@@ -185,6 +185,7 @@ class Client:
         elif kind == PacketType.DISCONNECT:
             del self.sockets[packet.nsp]
             socket.closed("client namespace disconnect")
+            self.resume(socket)
         else:
             self.session.close("forced server close", discard=True)
 
@@ -204,7 +205,11 @@ class Client:
         if len(self.sockets) + len(joining) >= self._host.config.max_namespaces:
             self._refuse(name, ConnectRefused("Too many namespaces"))
             return
-        found = self._host.find_namespace(name, auth)
+        try:
+            found = self._host.find_namespace(name, auth)
+        except Exception:
+            log.exception("namespace_match_failed", namespace=name)
+            found = None
         if isinstance(found, Namespace):
             self._ask(found, auth)
         elif found is None:
@@ -309,6 +314,8 @@ class Client:
         self.sockets.pop(socket.namespace.name, None)
         self._send(Packet(PacketType.DISCONNECT, socket.namespace.name))
         socket.closed("server namespace disconnect")
+        # Its handlers may still be at work; the client's other namespaces need not wait for them.
+        self.resume(socket)
 
     def disconnect(self) -> None:
         """The server ends the whole connection. Source: socket.io 4.8, ``Client._disconnect``."""
@@ -317,6 +324,8 @@ class Client:
         self.session.close("forced server close")
 
     def pause(self, socket: Socket) -> None:
+        if not socket.connected:
+            return
         if self._pausing is None:
             self._pausing = set()
         self._pausing.add(socket)

@@ -214,6 +214,9 @@ class Socket:
 
     def deliver(self, message: Outbound, volatile: bool, args: Sequence[Any]) -> None:
         """Send a message that is ready: what broadcasts do."""
+        if not self.connected:
+            # Middleware has joined it to a room, and has not let it in yet.
+            return
         self._client.session.transport.send(message, volatile)
         if self._any_outgoing is not None:
             self.tell(self._any_outgoing, args)
