@@ -26,9 +26,6 @@ ENDING = "the server ends when it is told to, and has logged no traceback"
 LIMIT = 180
 
 # What this server does not do yet; the mark goes when it does.
-MISSING = {
-    ("typed arrays come back as bytes", "msgpack"): "the parser gives extension 0, an ArrayBuffer of Node, as it is",
-}
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
@@ -90,8 +87,6 @@ def python(server: str, transports: str) -> dict[str, str | None]:
 def test_in_conversation(
     scenario: str, server: str, transports: str, parser: str, request: pytest.FixtureRequest
 ) -> None:
-    if server != "reference" and (scenario, parser) in MISSING:
-        request.applymarker(pytest.mark.xfail(reason=MISSING[scenario, parser], strict=True))
     error = official("conversation", server, transports, parser)[scenario]
     assert error is None, error
 
