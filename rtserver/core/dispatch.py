@@ -19,7 +19,7 @@ from rtserver.core.acks import Ack
 from rtserver.core.handlers import Handler
 from rtserver.core.pipeline import EventContext
 from rtserver.core.worker import Job, Worker
-from rtserver.errors import EncodeError, EventRefused
+from rtserver.errors import Disconnected, EncodeError, EventRefused
 
 if TYPE_CHECKING:
     from rtserver.core.socket import Socket
@@ -113,6 +113,10 @@ async def run_job(socket: Socket, job: Job) -> None:
             socket.answer(ack_id, () if result is None else (result,))
     except EventRefused as exc:
         _refuse(socket, handler, ack_id, exc)
+    except Disconnected:
+        # The client has left while its handler waited for it: nobody's bug.
+        if socket.connected:
+            _failed(socket, handler, ack_id)
     except Exception:  # noqa: BLE001 - logged there
         _failed(socket, handler, ack_id)
 

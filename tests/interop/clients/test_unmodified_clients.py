@@ -25,8 +25,6 @@ TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["p
 ENDING = "the server ends when it is told to, and has logged no traceback"
 LIMIT = 180
 
-# What this server does not do yet; the mark goes when it does.
-
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
 
@@ -84,9 +82,7 @@ def python(server: str, transports: str) -> dict[str, str | None]:
 @pytest.mark.parametrize("transports", list(TRANSPORTS))
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("scenario", scenarios("conversation.mjs"))
-def test_in_conversation(
-    scenario: str, server: str, transports: str, parser: str, request: pytest.FixtureRequest
-) -> None:
+def test_in_conversation(scenario: str, server: str, transports: str, parser: str) -> None:
     error = official("conversation", server, transports, parser)[scenario]
     assert error is None, error
 
