@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from functools import lru_cache
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard, cast, get_origin
 
 import msgspec
 
@@ -105,23 +105,27 @@ def extract_binary(value: Any, attachments: list[bytes]) -> Any:
     return extract_binary(_opened(value), attachments)
 
 
-@lru_cache(maxsize=4_096)
 def _must_look(kind: Hashable) -> bool:
     """Whether an object of this type may hold bytes or floats, as far as its fields say."""
+    inner = _inner_classes(kind)
+    # A child may have fields that its parent does not tell of; asked each time, as one may be defined late.
+    return inner is None or any(map(type.__subclasses__, inner))
+
+
+@lru_cache(maxsize=4_096)
+def _inner_classes(kind: Hashable) -> tuple[type, ...] | None:
+    """The classes of objects inside of one of this type; None if it may hold bytes or floats even without them."""
     if hasattr(kind, "model_dump"):
-        return True
+        return None
+    found: dict[Any, type] = {}
     try:
-        info = msgspec.inspect.type_info(kind)
+        return None if _may_hold(msgspec.inspect.type_info(kind), found) else tuple(found.values())
     except (NameError, TypeError, AttributeError):
         # Annotations that cannot be resolved, of a class inside a function for one, tell nothing.
-        return True
-    return _may_hold(info, set())
+        return None
 
 
-def _may_hold(info: Any, seen: set[int]) -> bool:
-    if id(info) in seen:
-        return False
-    seen.add(id(info))
+def _may_hold(info: Any, found: dict[Any, type]) -> bool:
     inspect = msgspec.inspect
     match info:
         case (
@@ -130,17 +134,19 @@ def _may_hold(info: Any, seen: set[int]) -> bool:
             | inspect.MemoryViewType()
             | inspect.FloatType()
             | inspect.AnyType()
+            # ``object``, a protocol, a pydantic model: anything may be behind it.
+            | inspect.CustomType()
         ):
             return True
-        case inspect.CustomType():
-            return hasattr(info.cls, "model_dump")
-        case inspect.StructType() | inspect.DataclassType() if info.cls.__subclasses__():
-            # A child may have fields that its parent does not tell of.
-            return True
+        case inspect.StructType() | inspect.DataclassType() | inspect.NamedTupleType() | inspect.TypedDictType():
+            if info.cls in found:
+                return False
+            # A generic one is there once for each of its parameters.
+            found[info.cls] = get_origin(info.cls) or info.cls
     inner = [field.type for field in getattr(info, "fields", ())]
     inner += [getattr(info, name) for name in ("item_type", "key_type", "value_type") if hasattr(info, name)]
     inner += [*getattr(info, "item_types", ()), *getattr(info, "types", ())]
-    return any(_may_hold(item, seen) for item in inner)
+    return any(_may_hold(item, found) for item in inner)
 
 
 def check_depth(value: Any, limit: int) -> None:

@@ -8,7 +8,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import json
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
 
 import msgspec
 import pydantic
@@ -22,6 +22,7 @@ from rtserver.protocol.socketio.json_parser import JSONParser
 from rtserver.protocol.socketio.packet import MAX_ID, RESERVED_EVENTS, Packet, PacketType
 
 PARSER = JSONParser()
+T = TypeVar("T")
 
 
 def decode(wire: str, *attachments: bytes, parser: JSONParser = PARSER) -> Packet:
@@ -247,6 +248,34 @@ class Family(msgspec.Struct):
     member: Parent
 
 
+class Box(msgspec.Struct, Generic[T]):
+    inside: T
+
+
+class Boxes(msgspec.Struct):
+    number: Box[int]
+    other: Box[bytes]
+
+
+class Numbered(msgspec.Struct):
+    box: Box[int]
+    point: Point
+    size: Size
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Size(TypedDict):
+    width: int
+
+
+class Anything(msgspec.Struct):
+    inside: object
+
+
 class Pair(NamedTuple):
     first: bytes
     second: bytes
@@ -278,6 +307,8 @@ def without_a_value() -> Reading:
     [
         (Note("a", Note("b")), '{"text":"a","next":{"text":"b","next":null}}'),
         (Reading(1.5), '{"value":1.5}'),
+        (Numbered(Box(1), Point(2, 3), {"width": 4}), '{"box":{"inside":1},"point":[2,3],"size":{"width":4}}'),
+        (Anything(Note("a")), '{"inside":{"text":"a","next":null}}'),
         (Model(name="m"), '{"name":"m","data":null}'),
         (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), '"2026-01-02T00:00:00Z"'),
         (decimal.Decimal("1.50"), '"1.50"'),
@@ -303,6 +334,9 @@ def test_objects_have_their_json_form(value: Any, expected: str) -> None:
         (collections.OrderedDict(a=b"x"), 1),
         (Pair(b"x", b"y"), 2),
         (Family(Child("n", b"x")), 1),
+        (Boxes(Box(1), Box(b"x")), 1),
+        (Anything(b"x"), 1),
+        (Anything([Anything({"a": b"x"})]), 1),
         (of_a_local_class(), 1),
         (memoryview(b"a-b-")[::2], 1),
     ],
@@ -314,6 +348,19 @@ def test_binary_is_found_wherever_it_is(value: Any, count: int) -> None:
     assert not written.compress
     packet = decode(text(written), *written.attachments)
     assert packet.type is PacketType.BINARY_EVENT
+
+
+def test_binary_is_found_in_a_child_that_is_defined_late() -> None:
+    class Early(msgspec.Struct):
+        name: str
+
+    holder = msgspec.defstruct("Holder", [("member", Early)])
+    assert PARSER.encode_event("/", ["e", holder(Early("n"))]).attachments == ()
+
+    class Late(Early):
+        data: bytes
+
+    assert PARSER.encode_event("/", ["e", holder(Late("n", b"x"))]).attachments == (b"x",)
 
 
 CYCLE: list[Any] = []
