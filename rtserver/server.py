@@ -132,6 +132,8 @@ class Server(Sending, Registering):
         Args:
             name: A name; or a regular expression or a function ``(name, auth) -> bool``,
                 plain or async, for namespaces that come into being when a client asks.
+                It is not asked again while the namespace exists, as in the reference:
+                who may join is for middleware to say.
 
         Raises:
             ConfigurationError: It is none of these.

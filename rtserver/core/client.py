@@ -227,6 +227,8 @@ class Client:
             log.exception("namespace_match_failed", namespace=name)
             namespace = None
         if self._joining is None or self.session.closed:
+            if namespace is not None:
+                namespace.became_empty()
             return
         self._joining.pop(name, None)
         if namespace is None:
@@ -243,6 +245,7 @@ class Client:
             return
         assert self._joining is not None
         self._joining[namespace.name] = socket
+        namespace.joining += 1
         chain = compose(registry.middleware, "connect", lambda context: None)
         try:
             result = chain(ConnectContext(socket, auth))
@@ -252,7 +255,7 @@ class Client:
         if inspect.isawaitable(result):
             self._host.start_task(lambda: self._ask_later(socket, result))
         else:
-            self._admit(socket)
+            self._accept_socket(socket)
 
     async def _ask_later(self, socket: Socket, result: Awaitable[Any]) -> None:
         try:
@@ -261,7 +264,12 @@ class Client:
         except Exception as exc:  # noqa: BLE001 - logged there
             self._refuse_socket(socket, exc)
         else:
-            self._admit(socket)
+            self._accept_socket(socket)
+
+    def _accept_socket(self, socket: Socket) -> None:
+        """Middleware has let it in."""
+        socket.namespace.joining -= 1
+        self._admit(socket)
 
     def _admit(self, socket: Socket) -> None:
         namespace = socket.namespace
@@ -283,6 +291,7 @@ class Client:
     def _refuse_socket(self, socket: Socket, exc: Exception) -> None:
         """Middleware has refused, failed or taken too long: nothing of the socket remains."""
         namespace = socket.namespace
+        namespace.joining -= 1
         namespace.adapter.remove(socket)
         namespace.became_empty()
         if self._joining is not None:

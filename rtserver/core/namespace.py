@@ -72,6 +72,7 @@ class Namespace(Sending, Registering):
     Attributes:
         name: Begins with a slash.
         sockets: Those of this node, by id.
+        joining: How many are being looked at by connect middleware.
         adapter: Its rooms, and the way to other nodes.
     """
 
@@ -79,6 +80,7 @@ class Namespace(Sending, Registering):
         self.name = name
         self.configure(host.config, host.parser)
         self.sockets: dict[str, Socket] = {}
+        self.joining = 0
         self.dynamic = dynamic
         self.events_received = 0
         self.events_refused = 0
@@ -124,8 +126,8 @@ class Namespace(Sending, Registering):
         self.became_empty()
 
     def became_empty(self) -> None:
-        """A dynamic namespace without sockets may go."""
-        if self.dynamic and not self.sockets:
+        """A dynamic namespace without sockets may go, unless one is about to be let in."""
+        if self.dynamic and not self.sockets and not self.joining:
             self._host.namespace_empty(self)
 
     def blocked(self, handler: str, seconds: float) -> None:

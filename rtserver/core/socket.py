@@ -134,8 +134,8 @@ class Socket:
 
         Raises:
             RoomRefused: The guard refuses, or the room is another socket's own.
+            RoomRefused: Also, with the code ``too_many_rooms``, when it would be in more than ``max_rooms``.
             Disconnected: The socket left while the guard was thinking.
-            LimitExceeded: It would be in more rooms than ``max_rooms``.
         """
         if not isinstance(room, str) or (room != self.id and room in self.namespace.sockets):
             raise RoomRefused
@@ -148,7 +148,11 @@ class Socket:
                 raise RoomRefused
         if not self.connected:
             raise Disconnected("the socket disconnected before it entered the room")
-        self.join(room)
+        try:
+            self.join(room)
+        except LimitExceeded as exc:
+            # The client has chosen the room, so this is nobody's bug.
+            raise RoomRefused(str(exc), code="too_many_rooms") from exc
 
     # Sending to this client.
 

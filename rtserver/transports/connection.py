@@ -196,6 +196,10 @@ class Connection(abc.ABC):
         self.close()
         self.on_lost()
 
+    def on_failed(self) -> None:
+        """Called by the loop: what belongs to this connection has a bug. It ends, and the node does not."""
+        self.lose()
+
     def next_deadline(self) -> float | None:
         return self.deadline
 

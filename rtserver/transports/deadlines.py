@@ -12,7 +12,10 @@ import itertools
 import math
 from typing import Protocol
 
+import structlog
 import trio
+
+log = structlog.get_logger("rtserver.deadlines")
 
 
 class Timed(Protocol):
@@ -70,7 +73,12 @@ class Deadlines:
             item.scheduled_at = math.inf
             due = item.next_deadline()
             if due is not None and due <= now:
-                item.on_deadline(now)
+                try:
+                    item.on_deadline(now)
+                except Exception:
+                    # Not watched again: whatever is due would be due at once.
+                    log.exception("deadline_failed")
+                    continue
             self.watch(item)
 
     async def run(self) -> None:

@@ -57,6 +57,9 @@ class Listener:
     def on_writable(self) -> None:
         """Never asked for."""
 
+    def on_failed(self) -> None:
+        """A connection that could not be admitted is lost; the next one may do better."""
+
     def _pause(self, exc: OSError) -> None:
         """Out of descriptors or memory: leave the queue alone for a moment instead of spinning."""
         log.warning("accept_paused", error=errno.errorcode.get(exc.errno or 0, str(exc.errno)))

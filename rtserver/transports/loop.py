@@ -11,6 +11,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
+import structlog
 import trio
 
 from rtserver.transports.poller import Poller, new_poller
@@ -22,12 +23,18 @@ TURN_SECONDS = 0.005
 READ, WRITE = 1, 2
 
 
+log = structlog.get_logger("rtserver.loop")
+
+
 class Ready(Protocol):
-    """What the loop calls. Both must return at once and tolerate a spurious call."""
+    """What the loop calls. All must return at once, and tolerate a spurious call."""
 
     def on_readable(self) -> None: ...
 
     def on_writable(self) -> None: ...
+
+    def on_failed(self) -> None:
+        """A call has raised, which is a bug: end, so that nobody else suffers from it."""
 
 
 class Loop:
@@ -110,10 +117,14 @@ class Loop:
                     owner = owner_of(fd)
                     if owner is None:
                         continue
-                    if events != write:
-                        owner.on_readable()
-                    if events & write:
-                        owner.on_writable()
+                    try:
+                        if events != write:
+                            owner.on_readable()
+                        if events & write:
+                            owner.on_writable()
+                    except Exception:
+                        log.exception("connection_failed")
+                        _end(owner)
                 if self._soon:
                     self._run_soon()
                 busy = perf_counter() < until
@@ -126,4 +137,14 @@ class Loop:
     def _run_soon(self) -> None:
         callbacks, self._soon = self._soon, []
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:
+                log.exception("callback_failed")
+
+
+def _end(owner: Ready) -> None:
+    try:
+        owner.on_failed()
+    except Exception:
+        log.exception("connection_failed")

@@ -90,8 +90,7 @@ class PollingTransport:
     def send(self, message: Sendable, volatile: bool = False) -> bool:
         if self._closing or (volatile and (self._get is None or self._queue)):
             return False
-        config = self._host.config
-        if len(self._queue) >= config.max_queue_packets or self._queued >= config.max_queue_bytes:
+        if self._is_full():
             self._session.overflow()
             return False
         self._queue.append(message)
@@ -100,6 +99,15 @@ class PollingTransport:
         if self._get is not None:
             self._flush_soon()
         return True
+
+    def _is_full(self) -> bool:
+        config = self._host.config
+        if self._queued >= config.max_queue_bytes:
+            return True
+        # A burst is no sign of a slow client while its poll waits for the end of this
+        # round, nor while it has stopped polling because it is about to upgrade.
+        waiting = self._get is None and not self._session.machine.upgrading
+        return waiting and len(self._queue) >= config.max_queue_packets
 
     def _flush_soon(self) -> None:
         if not self._flushing:
@@ -187,19 +195,27 @@ class PollingTransport:
                 self._held = packets
                 return
             packet = packets.popleft()
-            if packet.type is not PacketType.MESSAGE:
-                text = packet.encode()
-                assert isinstance(text, str)
-                session.take_text(text)
-            elif isinstance(packet.data, str):
-                session.handler.on_text(packet.data)
-            else:
-                session.handler.on_binary(packet.data)
+            try:
+                self._take_one(packet)
+            except Exception:
+                # A bug, reported by whoever called. What followed in this payload is lost, so the session is too.
+                session.fail("transport error")
+                raise
         self._held = None
         exchange, self._post = self._post, None
         if exchange is not None:
             headers = [("Content-Type", "text/html"), _NO_STORE, *self._host.headers_for(exchange)]
             exchange.respond(Response(200, b"ok", headers))
+
+    def _take_one(self, packet: Packet) -> None:
+        if packet.type is not PacketType.MESSAGE:
+            text = packet.encode()
+            assert isinstance(text, str)
+            self._session.take_text(text)
+        elif isinstance(packet.data, str):
+            self._session.handler.on_text(packet.data)
+        else:
+            self._session.handler.on_binary(packet.data)
 
     def pause(self) -> None:
         """Nothing to do: ``_take`` asks before each packet, and the POST stays open meanwhile."""

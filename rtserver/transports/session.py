@@ -32,6 +32,8 @@ from rtserver.types import DisconnectReason, TransportName
 # How long a session that the server closed waits for the poll that tells the
 # client. Source: engine.io, ``closeTimeout`` of its polling transport.
 TELL_WITHIN = 30.0
+# How long a close waits for an upgrade that is under way.
+UPGRADE_WITHIN = 1.0
 
 
 class Control:
@@ -212,6 +214,8 @@ class EngineSession:
         elif self.machine.upgrading:
             # The client may have stopped polling already, and would never hear of it.
             self._closing = reason
+            self.machine.hurry_upgrade(by=trio.current_time() + UPGRADE_WITHIN)
+            self.engine.watch(self)
         else:
             self._end(self.machine.close(reason), Ending.FLUSH)
 

@@ -9,6 +9,7 @@ import trio.testing
 from rtserver import Server, Socket
 from rtserver.client import open_socket
 from rtserver.protocol.websocket.frames import BINARY, CONTINUATION, PING, TEXT, client_frame
+from rtserver.types import TransportName
 from tests.attacks.support import HANDSHAKE, MASK, Raw, build, text, under_attack
 
 
@@ -188,6 +189,23 @@ async def test_a_poller_that_never_polls_has_a_bounded_queue() -> None:
         await raw.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         assert b"HTTP/1.1 400 " in await raw.to_the_end()
         assert io.engine.slow_consumers == 1
+
+
+async def test_a_burst_for_a_client_that_polls_or_upgrades_is_not_held_against_it() -> None:
+    io = build(max_queue_packets=50)
+
+    @io.on("burst")
+    def burst(socket: Socket) -> None:
+        for number in range(200):
+            socket.emit("number", number)
+
+    async with under_attack(io=io) as target:
+        ways: list[list[TransportName]] = [["polling"], ["polling", "websocket"]]
+        for transports in ways:
+            async with open_socket(target.url, transports=transports) as socket:
+                await socket.call("burst")
+                assert [await socket.receive("number") for _ in range(200)] == list(range(200))
+        assert io.engine.slow_consumers == 0
 
 
 async def test_more_packets_than_allowed_are_refused_whole() -> None:

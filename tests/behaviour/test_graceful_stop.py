@@ -199,6 +199,22 @@ async def test_a_client_that_reads_nothing_does_not_hold_up_a_stop(clock: trio.t
         await wait_for(ended)
 
 
+async def test_a_probing_websocket_that_stays_silent_does_not_hold_up_a_stop(clock: trio.testing.MockClock) -> None:
+    record = Record()
+    io = reporting(record, shutdown_timeout=60.0)
+    async with running(io) as (site, ended):
+        polling = await site.open_polling()
+        await polling.join()
+        silent = await polling.probe()
+        io.stop()
+        await trio.testing.wait_all_tasks_blocked()
+        clock.jump(1.5)
+        assert await silent.receive() == Closed(1000)
+        assert await record.next() == "server shutting down"
+        clock.jump(5)
+        await wait_for(ended)
+
+
 @pytest.mark.parametrize("kind", ["websocket", "upgraded"], indirect=True)
 async def test_a_cancellation_drains_in_the_same_way(kind: Kind) -> None:
     record = Record()

@@ -242,7 +242,7 @@ async def test_rooms_are_entered_through_the_guard() -> None:
         assert (await one.call("enter", two.id))["error"]["code"] == "room_refused"
         assert (await one.call("enter", 7))["error"]["code"] == "room_refused"
         assert await one.call("enter", "b") == ["a", "b"]
-        assert (await one.call("enter", "c"))["error"]["code"] == "internal"
+        assert (await one.call("enter", "c"))["error"]["code"] == "too_many_rooms"
         assert set(io.adapter.local_rooms()) == {"a", "b"}
 
 
@@ -517,6 +517,72 @@ async def test_dynamic_namespaces_come_and_go() -> None:
         assert await one.wait_closed() == "io server disconnect"
         await trio.testing.wait_all_tasks_blocked()
         assert set(io.namespaces) == {"/", "/x-3"}
+
+
+async def test_a_dynamic_namespace_waits_for_whoever_is_being_looked_at() -> None:
+    io = Server()
+    children = io.of(re.compile("^/n$"))
+    looking, go = trio.Event(), trio.Event()
+
+    @children.use
+    async def look(socket: Socket) -> None:
+        if socket.handshake.auth.get("slow"):
+            looking.set()
+            await go.wait()
+
+    async with open_server(io) as server, server.client() as first, server.client() as second:
+        one = await first.connect("/n")
+        async with trio.open_nursery() as nursery:
+            joined: list[Any] = []
+
+            async def join() -> None:
+                joined.append(await second.connect("/n", auth={"slow": True}))
+
+            nursery.start_soon(join)
+            await looking.wait()
+            one.disconnect()
+            await trio.testing.wait_all_tasks_blocked()
+            go.set()
+        children.emit("news", 7)
+        assert await joined[0].receive("news") == 7
+        joined[0].disconnect()
+        await trio.testing.wait_all_tasks_blocked()
+        assert set(io.namespaces) == {"/"}
+
+
+async def test_a_namespace_whose_client_left_while_it_was_looked_for_is_not_kept() -> None:
+    looking, go = trio.Event(), trio.Event()
+
+    async def slowly(name: str, auth: Any) -> bool:
+        looking.set()
+        await go.wait()
+        return True
+
+    io = Server()
+    io.of(slowly)
+    async with open_server(io) as server:
+        async with server.client() as client, trio.open_nursery() as nursery:
+            nursery.start_soon(client.connect, "/n")
+            await looking.wait()
+            nursery.cancel_scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert set(io.namespaces) == {"/"}
+
+
+async def test_a_client_that_asks_for_too_many_rooms_is_refused(log_output: list[Any]) -> None:
+    io = Server(max_rooms=2)
+
+    @io.on("enter")
+    async def enter(socket: Socket, room: str) -> None:
+        await socket.enter(room)
+
+    async with open_server(io) as server, server.socket() as client:
+        for room in ("a", "b", "a"):
+            assert await client.call("enter", room) is None
+        assert (await client.call("enter", "c"))["error"]["code"] == "too_many_rooms"
+    assert [line for line in log_output if line["log_level"] == "error"] == []
 
 
 async def test_a_slow_handler_is_named(log_output: list[Any]) -> None:

@@ -164,6 +164,11 @@ class Session:
         self._upgrade_by = None
         return [UpgradeFailed()]
 
+    def hurry_upgrade(self, *, by: float) -> None:
+        """An upgrade that is under way has to be over at ``by``, if it was allowed to take longer."""
+        if self._upgrade_by is not None:
+            self._upgrade_by = min(self._upgrade_by, by)
+
     def close(self, reason: DisconnectReason) -> list[SessionEvent]:
         """End the session."""
         if self.closed:

@@ -66,7 +66,7 @@ class JSONParser:
     """Writes and reads packets as ``socket.io-parser`` does.
 
     Args:
-        max_attachments: Of one packet from a client.
+        max_attachments: Of one packet, either way: official clients drop the connection on more than 10.
         max_depth: Nesting of a packet from a client.
     """
 
@@ -79,14 +79,14 @@ class JSONParser:
     def encode_event(self, nsp: str, args: Sequence[Any], id: int | None = None, *, compress: bool = True) -> Outbound:
         """An event: its name and arguments."""
         head = "" if nsp == "/" else f"{nsp},"
-        return _outbound("2", "5", head if id is None else f"{head}{id}", args, compress)
+        return self._outbound("2", "5", head if id is None else f"{head}{id}", args, compress)
 
     def encode_ack(self, nsp: str, args: Sequence[Any], id: int) -> Outbound:
         """An acknowledgement."""
         if nsp == "/" and len(args) == 1 and type(args[0]) is str:
             # Nothing to look for in there.
             return _text_only(b"3%d" % id, args)
-        return _outbound("3", "6", str(id) if nsp == "/" else f"{nsp},{id}", args, True)
+        return self._outbound("3", "6", str(id) if nsp == "/" else f"{nsp},{id}", args, True)
 
     def encode(self, packet: Packet) -> Outbound:
         """Any packet."""
@@ -100,6 +100,20 @@ class JSONParser:
             case _:
                 head = f"{packet.type:d}" if packet.nsp == "/" else f"{packet.type:d}{packet.nsp},"
                 return _bare(head, packet.data)
+
+    def _outbound(self, plain: str, binary: str, head: str, args: Sequence[Any], compress: bool) -> Outbound:
+        try:
+            if not any_holds_binary(args):
+                return Outbound((plain + head).encode() + _encode(args), compress=compress)
+            attachments: list[bytes] = []
+            data = extract_binary(list(args), attachments)
+            if len(attachments) > self._max_attachments:
+                raise EncodeError(f"{len(attachments)} attachments, and {self._max_attachments} are allowed")
+            return Outbound(
+                f"{binary}{len(attachments)}-{head}".encode() + _encode(data), tuple(attachments), compress=compress
+            )
+        except UNSENDABLE as exc:
+            raise _unsendable(exc) from exc
 
     # In.
 
@@ -190,19 +204,6 @@ def _text_only(head: bytes, args: Sequence[Any]) -> Outbound:
         return Outbound(head + _encode(args))
     except UnicodeEncodeError as exc:
         raise EncodeError(f"cannot be sent as JSON: {exc}") from exc
-
-
-def _outbound(plain: str, binary: str, head: str, args: Sequence[Any], compress: bool) -> Outbound:
-    try:
-        if not any_holds_binary(args):
-            return Outbound((plain + head).encode() + _encode(args), compress=compress)
-        attachments: list[bytes] = []
-        data = extract_binary(list(args), attachments)
-        return Outbound(
-            f"{binary}{len(attachments)}-{head}".encode() + _encode(data), tuple(attachments), compress=compress
-        )
-    except UNSENDABLE as exc:
-        raise _unsendable(exc) from exc
 
 
 def _bare(head: str, data: Any) -> Outbound:

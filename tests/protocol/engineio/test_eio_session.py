@@ -140,6 +140,17 @@ def test_one_upgrade_at_a_time_and_none_from_websocket() -> None:
     assert one.receive_probe(PROBE, now=1) == []
 
 
+def test_an_upgrade_may_be_told_to_hurry_but_never_given_more_time() -> None:
+    one = session()
+    one.hurry_upgrade(by=1)
+    assert one.next_deadline() == 25
+    one.begin_upgrade(now=1)
+    one.hurry_upgrade(by=3)
+    one.hurry_upgrade(by=5)
+    assert one.next_deadline() == 3
+    assert one.on_deadline(now=3) == [UpgradeFailed()]
+
+
 def test_an_upgrade_and_a_pong_may_be_overdue_together() -> None:
     one = session()
     one.on_deadline(now=25)

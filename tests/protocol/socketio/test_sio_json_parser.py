@@ -393,6 +393,13 @@ def test_what_has_no_json_form_cannot_be_sent(value: Any) -> None:
             PARSER.encode(Packet(PacketType.CONNECT_ERROR, "/", {"data": value}))
 
 
+def test_more_attachments_than_clients_take_cannot_be_sent() -> None:
+    assert PARSER.encode_event("/", ["e", *[b"x"] * 10]).count == 11
+    with pytest.raises(EncodeError, match="11 attachments, and 10 are allowed"):
+        PARSER.encode_event("/", ["e", *[b"x"] * 11])
+    assert JSONParser(max_attachments=11).encode_ack("/", [b"x"] * 11, 1).count == 12
+
+
 def test_a_namespace_with_a_lone_surrogate_cannot_be_sent() -> None:
     for packet in (Packet(PacketType.CONNECT, "/\ud800"), Packet(PacketType.EVENT, "/\ud800", ["a"])):
         with pytest.raises(EncodeError):
