@@ -20,12 +20,12 @@ HERE = Path(__file__).parent
 BUILD = HERE / "build"
 LOADGEN = BUILD / "loadgen"
 PEERS = HERE / "peers"
-OURS = str(HERE / "servers" / "rtserver_node.py")
+OURS = (str(Path(sys.executable).with_name("rtserver")), "serve", "--port", "{port}")
 BUN = str(PEERS / "node_modules" / ".bin" / "bun")
 
 COMMANDS: dict[str, Sequence[str]] = {
-    "rtserver": (sys.executable, OURS, "{port}", "plain"),
-    "rtserver-async": (sys.executable, OURS, "{port}", "async"),
+    "rtserver": (*OURS, "servers.rtserver_node:plain"),
+    "rtserver-async": (*OURS, "servers.rtserver_node:lazy"),
     "node": ("node", str(PEERS / "node.mjs"), "{port}"),
     "bun": (BUN, str(PEERS / "bun.mjs"), "{port}"),
     "python-socketio": (sys.executable, str(PEERS / "python_socketio.py"), "{port}"),

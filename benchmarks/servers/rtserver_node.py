@@ -1,38 +1,25 @@
-"""This server, with plain or async handlers. usage: rtserver_node.py PORT plain|async"""
+"""This server, with plain or async handlers. usage: rtserver serve servers.rtserver_node:plain (or :lazy)"""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
-
-import structlog
-import trio
 
 from rtserver import Server, Socket
 
-
-def build(kind: str) -> Server:
-    io = Server()
-
-    if kind == "async":
-
-        @io.on("m")
-        async def answer_later(socket: Socket, value: Any) -> Any:
-            return value
-
-    else:
-
-        @io.on("m")
-        def answer(socket: Socket, value: Any) -> Any:
-            return value
-
-    @io.on("b")
-    def broadcast(socket: Socket, value: Any) -> None:
-        io.emit("b", value)
-
-    return io
+plain = Server()
+lazy = Server()
 
 
-if __name__ == "__main__":
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    trio.run(build(sys.argv[2]).serve, f"127.0.0.1:{sys.argv[1]}")
+@plain.on("m")
+def answer(socket: Socket, value: Any) -> Any:
+    return value
+
+
+@lazy.on("m")
+async def answer_later(socket: Socket, value: Any) -> Any:
+    return value
+
+
+@plain.on("b")
+def broadcast(socket: Socket, value: Any) -> None:
+    plain.emit("b", value)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import itertools
 import re
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -22,6 +21,7 @@ from rtserver.core.broadcast import Broadcast, event_name
 from rtserver.core.handlers import Registry
 from rtserver.core.socket import Socket
 from rtserver.core.surface import Registering, Sending
+from rtserver.entropy import random_id
 from rtserver.errors import ConfigurationError
 from rtserver.logs import LimitedLog
 from rtserver.protocol.engineio.outbound import Outbound
@@ -112,7 +112,7 @@ class Namespace(Sending, Registering):
     # Sockets.
 
     def new_socket_id(self) -> str:
-        return secrets.token_urlsafe(SOCKET_ID_BYTES)
+        return random_id(SOCKET_ID_BYTES)
 
     def add(self, socket: Socket) -> None:
         """A socket has been let in."""

@@ -307,8 +307,9 @@ class Socket:
             listener(None)
         for handler in registry.on_disconnect:
             run(self, handler, ("disconnect", reason), None)
-        if self.worker is not None:
-            self.worker.end()
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            worker.end()
 
     # Events of the client.
 

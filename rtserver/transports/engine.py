@@ -7,7 +7,6 @@ layer above is reached through ``EngineHandler``. Source: engine.io 6.6,
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +15,7 @@ import structlog
 import trio
 
 from rtserver.config import Config
+from rtserver.entropy import random_id
 from rtserver.errors import RequestRefused
 from rtserver.protocol.engineio.packet import Packet, PacketType
 from rtserver.protocol.engineio.session import Session
@@ -44,6 +44,8 @@ from rtserver.transports.session import Control, Ending, EngineSession, SessionH
 from rtserver.types import TransportName
 
 log = structlog.get_logger("rtserver.engine")
+
+SID_BYTES = 25
 
 
 class EngineHandler(Protocol):
@@ -85,7 +87,7 @@ class Engine:
         self.slow_consumers = 0
         self.opened = 0
         self.refused = 0
-        self.new_sid: Callable[[], str] = lambda: secrets.token_urlsafe(25)
+        self.new_sid: Callable[[], str] = lambda: random_id(SID_BYTES)
         self.accepting = True
         self._handler = handler
         self._files = ClientFiles(config.serve_client)
@@ -229,7 +231,6 @@ class Engine:
 
     def _begin(self, session: EngineSession, transport: TransportName) -> None:
         session.handler = self._handler.opened(session)
-        session.request.compact()
         self.deadlines.watch(session)
         session.transport.send(Control(Packet(PacketType.OPEN, open_packet(self.config, session.sid, transport))))
 
@@ -240,6 +241,7 @@ class Engine:
         session.transport = polling
         self._begin(session, "polling")
         polling.on_get(exchange)
+        session.request.compact()
 
     def _open_websocket(self, exchange: Exchange) -> None:
         try:
@@ -251,6 +253,7 @@ class Engine:
         session.transport = websocket
         websocket.attach(session, probing=False)
         self._begin(session, "websocket")
+        session.request.compact()
 
     def _open_probe(self, exchange: Exchange, session: EngineSession) -> None:
         if not self.config.allow_upgrades:

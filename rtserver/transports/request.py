@@ -18,6 +18,7 @@ import httptools
 from rtserver.errors import ProtocolError
 
 _FOLDED = re.compile(rb"\r\n[ \t]")
+_NO_TARGET = re.compile(rb"[^!\"$-~]")
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 _SINGLE = frozenset(
     ["host", "content-length", "transfer-encoding", "origin", "expect", "upgrade", "sec-websocket-key", "content-type"]
@@ -47,9 +48,22 @@ class Request:
         keep_alive: Whether the connection may carry another request.
         length: The announced body length.
         chunked: Whether the body comes in chunks.
+        wants_websocket: Whether it asks to become a WebSocket.
     """
 
-    __slots__ = ("_headers", "chunked", "keep_alive", "length", "method", "path", "peer", "query", "raw", "secure")
+    __slots__ = (
+        "_headers",
+        "chunked",
+        "keep_alive",
+        "length",
+        "method",
+        "path",
+        "peer",
+        "query",
+        "raw",
+        "secure",
+        "wants_websocket",
+    )
 
     def __init__(self, method: str, path: str, query: str, headers: dict[str, str], raw: bytes) -> None:
         self.method = method
@@ -61,15 +75,12 @@ class Request:
         self.keep_alive = True
         self.length = 0
         self.chunked = False
+        self.wants_websocket = False
         self._headers: dict[str, str] | None = headers
 
     @property
     def headers(self) -> dict[str, str]:
         return read_headers(self.raw) if self._headers is None else self._headers
-
-    @property
-    def wants_websocket(self) -> bool:
-        return self.headers.get("upgrade", "").lower() == "websocket"
 
     def compact(self) -> None:
         """Drop the parsed headers; from now on they are read from ``raw`` whenever asked for.
@@ -182,12 +193,12 @@ def _checked(parser: httptools.HttpRequestParser, collector: _Collector, head: b
         if not scheme:
             raise BadRequest(400, "malformed target")
         target = b"/" + rest.partition(b"/")[2]
-    if b"#" in target or not target.isascii() or any(byte <= 0x20 or byte == 0x7F for byte in target):
+    if _NO_TARGET.search(target):
         raise BadRequest(400, "malformed target")
     path, _, query = target.decode("ascii").partition("?")
     request = Request(method, path, query, headers, head)
-    connection = {token.strip().lower() for token in headers.get("connection", "").split(",")}
-    request.keep_alive = "close" not in connection and (version == "1.1" or "keep-alive" in connection)
+    request.keep_alive = _keeps_alive(headers.get("connection"), version)
+    request.wants_websocket = headers.get("upgrade", "").lower() == "websocket"
     length = headers.get("content-length")
     coding = headers.get("transfer-encoding")
     if coding is not None:
@@ -201,6 +212,13 @@ def _checked(parser: httptools.HttpRequestParser, collector: _Collector, head: b
             raise BadRequest(400, "malformed content-length")
         request.length = int(length)
     return request
+
+
+def _keeps_alive(connection: str | None, version: str) -> bool:
+    if connection is None:
+        return version == "1.1"
+    tokens = {token.strip().lower() for token in connection.split(",")}
+    return "close" not in tokens and (version == "1.1" or "keep-alive" in tokens)
 
 
 class Response:

@@ -131,6 +131,46 @@ class Probe(Protocol):
     def end(self, ending: Ending) -> None: ...
 
 
+class Nobody:
+    """Takes the place of the handler and the transport of a session that is over.
+
+    A session, its transport and its handler know one another. Letting go of both
+    leaves no cycle, so that what a client took is free as soon as it has left, and
+    not only when the garbage collector comes by.
+    """
+
+    deadline: float | None = None
+    writable = False
+
+    def __init__(self, name: TransportName) -> None:
+        self.name = name
+
+    def on_text(self, data: str) -> None: ...
+
+    def on_binary(self, data: bytes) -> None: ...
+
+    def on_close(self, reason: DisconnectReason) -> None: ...
+
+    def on_deadline(self, now: float) -> None: ...
+
+    def send(self, message: Sendable, volatile: bool = False) -> bool:
+        return False
+
+    def end(self, ending: Ending) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def release_poll(self) -> None: ...
+
+    def retire(self) -> list[Sendable]:
+        return []
+
+
+NOBODY: dict[TransportName, Nobody] = {"polling": Nobody("polling"), "websocket": Nobody("websocket")}
+
+
 class Registry(Protocol):
     """Where sessions are kept: the engine."""
 
@@ -305,6 +345,7 @@ class EngineSession:
         """Polling: the client knows that the session is over."""
         self._told_by = None
         self.engine.forget(self)
+        self.transport = NOBODY[self.transport.name]
 
     # Time.
 
@@ -379,10 +420,13 @@ class EngineSession:
         if self.probe is not None:
             probe, self.probe = self.probe, None
             probe.end(Ending.DISCARD)
-        if ending is Ending.FLUSH and self.transport.name == "polling":
+        transport = self.transport
+        if ending is Ending.FLUSH and transport.name == "polling":
             self._told_by = trio.current_time() + TELL_WITHIN
             self.engine.watch(self)
         else:
             self.engine.forget(self)
-        self.transport.end(ending)
-        self.handler.on_close(reason)
+            self.transport = NOBODY[transport.name]
+        handler, self.handler = self.handler, NOBODY[transport.name]
+        transport.end(ending)
+        handler.on_close(reason)
