@@ -18,7 +18,8 @@ from rtserver.config import Config
 from rtserver.protocol.engineio.packet import Packet
 from rtserver.protocol.websocket.receiver import Item
 from rtserver.transports.request import Request, Response
-from rtserver.transports.session import Ending, EngineSession, Sendable
+from rtserver.transports.session import EngineSession
+from rtserver.transports.transport import Ending, Sendable
 from rtserver.transports.websocket import WebSocket
 
 

@@ -17,7 +17,8 @@ from rtserver.protocol.websocket.handshake import UpgradeRefused
 from rtserver.protocol.websocket.receiver import Item
 from rtserver.transports.engine import Engine
 from rtserver.transports.request import BadRequest, Request, Response, read_headers
-from rtserver.transports.session import Ending, EngineSession, Sendable
+from rtserver.transports.session import EngineSession
+from rtserver.transports.transport import Ending, Sendable
 from rtserver.transports.websocket import NORMAL, WebSocket
 
 Scope: TypeAlias = MutableMapping[str, Any]

@@ -40,7 +40,8 @@ from rtserver.transports.handshake import (
 )
 from rtserver.transports.polling import PollingTransport
 from rtserver.transports.request import Request, Response
-from rtserver.transports.session import Control, Ending, EngineSession, SessionHandler
+from rtserver.transports.session import EngineSession, SessionHandler
+from rtserver.transports.transport import Control, Ending
 from rtserver.types import TransportName
 
 log = structlog.get_logger("rtserver.engine")

@@ -18,7 +18,8 @@ from rtserver.protocol.engineio.payload import decode_payload, encode_payload
 from rtserver.transports.counters import Counters
 from rtserver.transports.exchange import Exchange
 from rtserver.transports.request import Response
-from rtserver.transports.session import Ending, EngineSession, Sendable
+from rtserver.transports.session import EngineSession
+from rtserver.transports.transport import Ending, Sendable
 from rtserver.types import TransportName
 
 _TEXT = ("Content-Type", "text/plain; charset=UTF-8")

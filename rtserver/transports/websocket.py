@@ -17,7 +17,8 @@ from rtserver.protocol.websocket.deflate import Agreement, Inflater
 from rtserver.protocol.websocket.frames import close_frame, pong_frame
 from rtserver.protocol.websocket.receiver import Close, Item, Ping, Receiver, Violation
 from rtserver.transports.connection import RECEIVE_SIZE, Connection, Host, Lingering
-from rtserver.transports.session import Ending, EngineSession, Sendable, Transport
+from rtserver.transports.session import EngineSession
+from rtserver.transports.transport import Ending, Sendable, Transport
 from rtserver.types import TransportName
 
 NORMAL = 1000
