@@ -7,13 +7,12 @@ nothing of it is left. The layer above gives it an HTTP application through
 
 from __future__ import annotations
 
-import inspect
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Unpack, cast, overload
+from typing import Any, ClassVar, TypeVar, Unpack, cast, overload
 
 import structlog
 import trio
@@ -21,14 +20,13 @@ import trio
 from rtserver.adapters.base import AdapterFactory
 from rtserver.adapters.memory import MemoryAdapter
 from rtserver.config import Config, Options
+from rtserver.core.admission import Admission, AllowRequest
 from rtserver.core.broadcast import Broadcast
 from rtserver.core.client import Client
 from rtserver.core.directory import Directory
-from rtserver.core.handshake import Handshake
 from rtserver.core.namespace import Matcher, Namespace, NamespaceStatistics, ParentNamespace
-from rtserver.core.pipeline import Middleware, RequestContext, check_emit_hooks, compose, overrides
+from rtserver.core.pipeline import Middleware, check_emit_hooks
 from rtserver.core.surface import Registering, Sending
-from rtserver.errors import RequestRefused
 from rtserver.logs import LimitedLog
 from rtserver.protocol.socketio.json_parser import JSONParser
 from rtserver.protocol.socketio.parser import Parser
@@ -41,7 +39,7 @@ from rtserver.types import Auth
 
 log = structlog.get_logger("rtserver.server")
 
-AllowRequest = Callable[[Handshake], "bool | Awaitable[bool | None] | None"]
+B = TypeVar("B", bound=Callable[[], Awaitable[None]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +91,15 @@ class Server(Sending, Registering):
         self.started_at: float | None = None
         check_emit_hooks(middleware)
         self._directory = Directory(self, list(middleware))
-        self._allow_request = allow_request
+        self._admission = Admission(allow_request)
         self._nursery: trio.Nursery | None = None
         self._stopping: trio.Event | None = None
         self._node: Node | None = None
         self._permanent_tasks = 0
+        self._background: list[Callable[[], Awaitable[None]]] = []
         self.main = self._directory.named("/")
         self.registry = self.main.registry
-        self._request_chain: Callable[[RequestContext], Any] | None = None
-        self._compile_request_chain()
+        self._admission.compile(self.registry.middleware)
 
     def configure(self, **options: Unpack[Options]) -> None:
         """Change settings before the server runs: what a command line does.
@@ -169,7 +167,7 @@ class Server(Sending, Registering):
     def use(self, middleware: Middleware | Callable[..., Any]) -> Any:
         """Add middleware to the main namespace; its ``request`` hook counts for the whole server."""
         super().use(middleware)
-        self._compile_request_chain()
+        self._admission.compile(self.registry.middleware)
         return middleware
 
     def server_side_emit(self, event: str, *args: Any) -> None:
@@ -182,27 +180,8 @@ class Server(Sending, Registering):
 
     # What the engine asks.
 
-    def _compile_request_chain(self) -> None:
-        middleware = self.registry.middleware
-        if self._allow_request is None and not any(overrides(member, "request") for member in middleware):
-            self._request_chain = None
-        else:
-            self._request_chain = compose(middleware, "request", self._ask_allow_request)
-
-    def _ask_allow_request(self, context: RequestContext) -> Any:
-        if self._allow_request is None:
-            return None
-        verdict = self._allow_request(context.handshake)
-        if inspect.isawaitable(verdict):
-            return _await_verdict(verdict)
-        _check_verdict(verdict)
-        return None
-
     def admit(self, request: Request) -> Awaitable[None] | None:
-        if self._request_chain is None:
-            return None
-        result = self._request_chain(RequestContext(Handshake(request, {}, time.time())))
-        return result if inspect.isawaitable(result) else None
+        return self._admission.admit(request)
 
     def opened(self, session: EngineSession) -> Client:
         return Client(self, session)
@@ -216,6 +195,20 @@ class Server(Sending, Registering):
         if self._nursery is None:
             raise RuntimeError("the server is not running")
         self._nursery.start_soon(task)
+
+    def background(self, task: B) -> B:
+        """Run an async function beside the handlers whenever the server runs; it is cancelled at the end.
+
+        For what has to happen now and then, or the whole time. An exception in it ends the
+        server. Usable as a decorator.
+
+        Raises:
+            RuntimeError: The server is running already.
+        """
+        if self._nursery is not None:
+            raise RuntimeError("the server is running already")
+        self._background.append(task)
+        return task
 
     # Running.
 
@@ -255,11 +248,18 @@ class Server(Sending, Registering):
         with scope:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self.engine.deadlines.run)
-                self._permanent_tasks = 1
+                self._nursery.start_soon(self._run_tasks)
+                self._permanent_tasks = 2
                 self.started_at = time.time()
                 self.engine.accepting = True
                 ready.set()
                 await trio.sleep_forever()
+
+    async def _run_tasks(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for task in self._background:
+                nursery.start_soon(task)
+            await trio.sleep_forever()
 
     async def serve(
         self,
@@ -366,15 +366,6 @@ class Server(Sending, Registering):
 
 def _json_parser(config: Config) -> JSONParser:
     return JSONParser(max_attachments=config.max_attachments, max_depth=config.max_depth)
-
-
-async def _await_verdict(verdict: Awaitable[bool | None]) -> None:
-    _check_verdict(await verdict)
-
-
-def _check_verdict(verdict: bool | None) -> None:
-    if verdict is False:
-        raise RequestRefused
 
 
 async def _lifespan(scope: Any, receive: Any, send: Any) -> None:

@@ -625,6 +625,32 @@ async def test_statistics_tell_what_is_there() -> None:
     assert io.statistics().clients == 0
 
 
+async def test_background_tasks_run_as_long_as_the_server() -> None:
+    io = Server()
+    seen: list[str] = []
+
+    @io.background
+    async def tick() -> None:
+        seen.append("begun")
+        try:
+            await trio.sleep_forever()
+        finally:
+            seen.append("ended")
+
+    @io.background
+    async def once() -> None:
+        seen.append("once")
+
+    for _ in range(2):
+        async with open_server(io) as server, server.socket():
+            await trio.testing.wait_all_tasks_blocked()
+            assert sorted(seen) == ["begun", "once"]
+            with pytest.raises(RuntimeError, match="running already"):
+                io.background(tick)
+        assert sorted(seen) == ["begun", "ended", "once"]
+        seen.clear()
+
+
 async def test_a_server_behind_another_one_says_goodbye_when_told() -> None:
     io = Server()
     reasons: list[str] = []
