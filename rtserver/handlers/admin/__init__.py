@@ -1,0 +1,1 @@
+"""The live view of a cluster, and what an administrator may do to it."""
