@@ -21,6 +21,8 @@ io = Server(ping_interval=7)
 @io.on("ping")
 def ping(socket): return "pong"
 not_a_server = 7
+def create(): return io
+def create_with(store): return io
 """
 
 
@@ -120,3 +122,15 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with command("serve", "--port", "0") as process:
         port = url_of(process).rpartition(":")[2]
         assert port in refusal("serve", "--port", port)
+
+
+async def test_a_function_that_makes_the_server_is_as_good(tmp_path: Path) -> None:
+    (tmp_path / "chat.py").write_text(MODULE)
+    with command("serve", "chat:create", "--port", "0", cwd=tmp_path) as process:
+        async with open_socket(url_of(process)) as client:
+            assert await client.call("ping") == "pong"
+
+
+def test_a_function_that_needs_an_argument_is_no_server(tmp_path: Path) -> None:
+    (tmp_path / "chat.py").write_text(MODULE)
+    assert "chat:create_with" in refusal("serve", "chat:create_with", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""The command line: ``rtserver serve``.
+"""``rtserver serve``.
 
 Rule: a flag wins over ``RTSERVER_<NAME>``, which wins over what the module has set;
 a bad value is one line that names the setting, what was given and what is allowed.
@@ -7,18 +7,17 @@ a bad value is one line that names the setting, what was given and what is allow
 from __future__ import annotations
 
 import gc
-import importlib
 import logging
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 import structlog
 import trio
 
+from rtserver.cli.target import load_server
 from rtserver.config import ENVIRONMENT_PREFIX, Config, read_text
 from rtserver.demo import create_demo
 from rtserver.errors import ConfigurationError
@@ -33,13 +32,7 @@ COLLECT_EVERY = 25_000
 LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-@click.group()
-@click.version_option(package_name="rtserver")
-def main() -> None:
-    """A Socket.IO server on Trio."""
-
-
-@main.command()
+@click.command()
 @click.argument("target", metavar="[MODULE:SERVER]", required=False)
 @click.option("--host", help=f"Address to listen on. [default: {DEFAULT_HOST}]")
 @click.option("--port", help=f"Port to listen on; 0 picks one. [default: {DEFAULT_PORT}]")
@@ -117,19 +110,7 @@ def _options(settings: tuple[str, ...]) -> Any:
 def _server(target: str | None, options: dict[str, Any]) -> Server:
     if target is None:
         return create_demo(**options)
-    module_name, colon, attribute = target.partition(":")
-    if not colon or not module_name or not attribute:
-        raise ConfigurationError("MODULE:SERVER", target, "a module and the name of its Server, such as app:io")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as exc:
-        if exc.name is not None and module_name.split(".")[0] != exc.name.split(".")[0]:
-            raise
-        raise ConfigurationError("MODULE:SERVER", target, "a module that can be imported") from exc
-    server = getattr(module, attribute, None)
-    if not isinstance(server, Server):
-        raise ConfigurationError("MODULE:SERVER", target, f"the name of a Server in {module_name}")
+    server = load_server(target)
     server.configure(**options)
     return server
 
