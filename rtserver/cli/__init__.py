@@ -1,0 +1,16 @@
+"""The command line, one module for each command."""
+
+from __future__ import annotations
+
+import click
+
+from rtserver.cli.serving import serve
+
+
+@click.group()
+@click.version_option(package_name="rtserver")
+def main() -> None:
+    """A Socket.IO server on Trio."""
+
+
+main.add_command(serve)
