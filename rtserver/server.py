@@ -143,6 +143,11 @@ class Server(Sending, Registering):
         """Every namespace of this node, by name."""
         return self._directory.namespaces
 
+    @property
+    def parent_namespaces(self) -> Sequence[ParentNamespace]:
+        """The parents of dynamic namespaces, in the order in which they are asked."""
+        return self._directory.parents
+
     def find_namespace(self, name: str, auth: Auth) -> Namespace | Awaitable[Namespace | None] | None:
         return self._directory.find(name, auth)
 

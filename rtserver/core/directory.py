@@ -12,7 +12,15 @@ from collections.abc import Awaitable
 from typing import Any
 
 from rtserver.core.handlers import Registry
-from rtserver.core.namespace import Matcher, Namespace, NamespaceHost, ParentNamespace, check_name, matcher_of
+from rtserver.core.namespace import (
+    Matcher,
+    Namespace,
+    NamespaceHost,
+    ParentNamespace,
+    check_name,
+    matcher_name,
+    matcher_of,
+)
 from rtserver.core.pipeline import Middleware
 from rtserver.types import Auth
 
@@ -45,7 +53,7 @@ class Directory:
 
     def parent(self, matcher: re.Pattern[str] | Matcher) -> ParentNamespace:
         """A new parent of the namespaces that match."""
-        parent = ParentNamespace(matcher_of(matcher), Registry(str(matcher), self._middleware))
+        parent = ParentNamespace(matcher_of(matcher), Registry(matcher_name(matcher), self._middleware))
         self.parents.append(parent)
         return parent
 

@@ -91,6 +91,7 @@ class Registry:
     def __init__(self, name: str, shared: list[Middleware]) -> None:
         self.name = name
         self.handlers: dict[str, Handler] = {}
+        self.emitted: dict[str, Event[Any, Any] | None] = {}
         self.catch_all: list[AnyFunction] = []
         self.on_connect: list[Handler] = []
         self.on_disconnecting: list[Handler] = []
@@ -132,6 +133,22 @@ class Registry:
             raise ConfigurationError("concurrent", function, "an async handler: a plain one never waits")
         self.handlers[name] = handler
         self._compile_handler(handler)
+
+    def declare(self, event: Event[Any, Any] | str) -> None:
+        """Note that ``event`` is sent to clients.
+
+        Raises:
+            ConfigurationError: The name is reserved, or was declared with other types.
+        """
+        typed = event if isinstance(event, Event) else None
+        name = typed.name if typed else event
+        if not isinstance(name, str) or name in RESERVED:
+            raise ConfigurationError("event", name, "a name that Socket.IO does not reserve")
+        known = self.emitted.setdefault(name, typed)
+        if known is typed:
+            return
+        if known is None or typed is None or (known.payload, known.ack) != (typed.payload, typed.ack):
+            raise ConfigurationError("event", event, f"the types that it was declared with before: {known or name!r}")
 
     def compile_again(self) -> None:
         """The server's middleware has changed."""

@@ -218,6 +218,13 @@ def matcher_of(given: re.Pattern[str] | Matcher) -> Matcher:
     raise ConfigurationError("namespace", given, "a name, a regular expression, or a function of a name and auth")
 
 
+def matcher_name(given: re.Pattern[str] | Matcher) -> str:
+    """A regular expression's pattern or a function's name: the same in every process."""
+    if isinstance(given, re.Pattern):
+        return given.pattern
+    return getattr(given, "__qualname__", type(given).__qualname__)
+
+
 def check_name(name: str) -> str:
     """A namespace's name with its slash.
 

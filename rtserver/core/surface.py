@@ -128,6 +128,25 @@ class Registering:
 
         return register
 
+    def emits(self, *events: Event[Any, Any] | str) -> None:
+        """Declare what is sent to clients, for the documents that are made of a server's events.
+
+        Handlers are known from their registration; an event that is only sent is known from
+        here. Say it where its handlers are registered. Nothing changes in sending.
+
+        ```python
+        chat.emits(POSTED, TYPING)
+        ```
+
+        Args:
+            events: Typed events, or names of events whose arguments nobody describes.
+
+        Raises:
+            ConfigurationError: A name is reserved, or was declared with other types.
+        """
+        for event in events:
+            self.registry.declare(event)
+
     def on_connect(self, function: F) -> F:
         """Call ``function(socket)`` when a client has joined. Decorator."""
         self.registry.on_connect.append(_hook(function, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -105,3 +106,31 @@ def test_a_bad_setting_is_named_with_what_was_given(option: str, value: Any) -> 
         Server(**{option: value})
     assert caught.value.setting == option
     assert repr(value) in str(caught.value)
+
+
+def test_what_is_sent_may_be_declared_more_than_once_but_not_with_other_types() -> None:
+    io = Server()
+    io.emits(event("posted", str), "welcome")
+    io.emits(event("posted", str), "welcome")
+    for other in (event("posted", int), event("posted", str, ack=str), "posted", event("welcome", str)):
+        with pytest.raises(ConfigurationError, match="event"):
+            io.emits(other)
+
+
+@pytest.mark.parametrize("name", ["connect", "disconnect", 5])
+def test_a_reserved_name_is_not_sent(name: Any) -> None:
+    with pytest.raises(ConfigurationError, match="event"):
+        Server().emits(name)
+
+
+def test_parents_are_named_after_what_they_match() -> None:
+    io = Server()
+
+    def rooms(name: str, auth: Any) -> bool:
+        return False
+
+    io.of(re.compile(r"^/tenant-\d+$"))
+    io.of(rooms)
+    names = [parent.registry.name for parent in io.parent_namespaces]
+    assert names[0] == r"^/tenant-\d+$"
+    assert names[1].endswith("rooms")
