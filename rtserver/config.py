@@ -88,6 +88,9 @@ class Options(TypedDict, total=False):
     serve_client: bool | str | Path
     cleanup_empty_child_namespaces: bool
     slow_handler: float
+    api_page: bool
+    api_title: str
+    api_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,9 @@ class Config:
         serve_client: Serve ``socket.io.js`` and the like from the npm package; a path says where it is.
         cleanup_empty_child_namespaces: Whether a dynamic namespace goes when its last socket leaves.
         slow_handler: Seconds after which a plain handler is named as blocking the loop.
+        api_page: Whether ``/asyncapi`` tells everybody which events there are.
+        api_title: What that page and the AsyncAPI document call the application.
+        api_version: The version that they name.
     """
 
     path: str = "/socket.io/"
@@ -161,6 +167,9 @@ class Config:
     serve_client: bool | Path = True
     cleanup_empty_child_namespaces: bool = True
     slow_handler: float = 0.05
+    api_page: bool = True
+    api_title: str = "Socket.IO server"
+    api_version: str = "0"
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Config:
@@ -199,7 +208,7 @@ class Config:
 
 def read_text(variable: str, name: str, text: str) -> Any:
     """The value that ``text`` (of an environment variable or a flag) gives the setting ``name``."""
-    if name == "path":
+    if name in ("path", "api_title", "api_version"):
         return text
     if name == "transports":
         return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -245,6 +254,12 @@ def _path(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.startswith("/") or not value.isascii() or set(value) & set(" ?#%\r\n\t"):
         raise ConfigurationError(name, value, "a path such as /socket.io/")
     return value.rstrip("/") + "/"
+
+
+def _line(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or not value.strip():
+        raise ConfigurationError(name, value, "one line of text")
+    return value
 
 
 def _transports(name: str, value: Any) -> tuple[TransportName, ...]:
@@ -296,4 +311,6 @@ _CONVERSIONS = {
     "cookie": _cookie,
     "cors": _cors,
     "serve_client": _serve_client,
+    "api_title": _line,
+    "api_version": _line,
 }
