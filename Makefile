@@ -11,12 +11,15 @@ BENCH_STAMP := $(VENV)/.bench-installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 npm_stamps = $(patsubst %/package.json,%/node_modules/.installed,$(wildcard $(addsuffix /package.json,$(1))))
-TEST_NPM := $(call npm_stamps,tests/interop)
+TEST_NPM := $(call npm_stamps,tests/interop tests/contracts)
+WEBUI_NPM := $(call npm_stamps,webui)
+WEBUI_SOURCES := $(shell find webui -name node_modules -prune -o -type f -print)
+PAGES := rtserver/pages/static/index.html
 BENCH_NPM := $(call npm_stamps,benchmarks benchmarks/*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench format clean
+.PHONY: help run test check webui bench format clean
 
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,15 +27,23 @@ help: ## Say what there is to make
 run: $(RUN_STAMP) ## Start a node on the default address; it prints its URL
 	$(BIN)/rtserver serve
 
-test: check $(TEST_NPM) ## Check, then run every test
+test: check $(TEST_NPM) $(PAGES) ## Check, then run every test
 	$(BIN)/pytest tests/protocol --cov=rtserver.protocol --cov-fail-under=100
 	$(BIN)/pytest tests --ignore=tests/protocol
+	cd webui && npm run --silent test
 
-check: $(DEV_STAMP) ## Lint, format, types and layers
+check: $(DEV_STAMP) $(WEBUI_NPM) ## Lint, format, types and layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+	cd webui && npm run --silent check
+
+webui: $(PAGES) ## Build the pages that nodes serve
+
+$(PAGES): $(WEBUI_NPM) $(WEBUI_SOURCES)
+	cd webui && npm run --silent build
+	@touch $@
 
 bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one run
 	scripts/apt-install gcc gcc libc6-dev
@@ -43,7 +54,7 @@ format: $(DEV_STAMP) ## Format, and mend what the linter can mend
 	$(BIN)/ruff format
 
 clean: ## Remove what make has built or installed
-	rm -rf $(VENV) dist benchmarks/build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) dist benchmarks/build rtserver/pages/static .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name node_modules -prune -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

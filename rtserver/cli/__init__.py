@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from rtserver.cli.contracts import asyncapi_command
 from rtserver.cli.serving import serve
 
 
@@ -14,3 +15,4 @@ def main() -> None:
 
 
 main.add_command(serve)
+main.add_command(asyncapi_command)
