@@ -1,0 +1,2 @@
+import type { SessionStore } from "../../lib/session";
+export function AccountsPage(_: { sessions: SessionStore }) { return null; }

@@ -1,0 +1,92 @@
+import { Badge, Button, Group, Modal, Table, Text } from "@mantine/core";
+import { useState } from "react";
+import { explain, valueOf } from "../../lib/answer";
+import { bytes, duration, milliseconds, rate } from "../../lib/format";
+import type { AdminSocket } from "./ClusterPage";
+import type { NodeReport } from "./events";
+import type { Rates } from "./history";
+
+const STATE_COLORS = { ready: "teal", starting: "blue", draining: "orange", full: "red" } as const;
+const RELAY = { none: ["gray", "alone"], healthy: ["teal", "healthy"], degraded: ["red", "degraded"] } as const;
+
+interface Props {
+  socket: AdminSocket;
+  nodes: readonly NodeReport[];
+  rates: ReadonlyMap<string, Rates>;
+}
+
+export function NodesTable({ socket, nodes, rates }: Props) {
+  const [asked, setAsked] = useState<NodeReport | null>(null);
+  const [problem, setProblem] = useState<string | null>(null);
+
+  async function drain(node: NodeReport): Promise<void> {
+    setAsked(null);
+    try {
+      valueOf(await socket.timeout(5_000).emitWithAck("cluster:drain", { id: node.id }));
+      setProblem(null);
+    } catch (error) {
+      setProblem(`${node.name}: ${explain(error)}`);
+    }
+  }
+
+  return (
+    <section aria-label="Nodes">
+      <Table.ScrollContainer minWidth={720}>
+        <Table verticalSpacing="xs" striped>
+          <Table.Thead>
+            <Table.Tr>
+              {["Node", "State", "Polling", "WebSocket", "In/s", "Out/s", "Loop delay", "Memory", "Relay", "Up", ""].map((title) => (
+                <Table.Th key={title}>{title === "" ? <span className="visually-hidden">Actions</span> : title}</Table.Th>
+              ))}
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {nodes.map((node) => (
+              <Table.Tr key={node.id} data-testid="node">
+                <Table.Td>{node.name}</Table.Td>
+                <Table.Td>
+                  <Badge color={STATE_COLORS[node.state]} variant="light" autoContrast>
+                    {node.state}
+                  </Badge>
+                </Table.Td>
+                <Table.Td>{node.polling}</Table.Td>
+                <Table.Td>{node.websocket}</Table.Td>
+                <Table.Td>{rate(rates.get(node.id)?.received ?? 0)}</Table.Td>
+                <Table.Td>{rate(rates.get(node.id)?.sent ?? 0)}</Table.Td>
+                <Table.Td>{milliseconds(node.loop_delay)}</Table.Td>
+                <Table.Td>{bytes(node.memory)}</Table.Td>
+                <Table.Td>
+                  <Badge color={RELAY[node.relay][0]} variant="outline">
+                    {RELAY[node.relay][1]}
+                  </Badge>
+                </Table.Td>
+                <Table.Td>{duration(node.uptime)}</Table.Td>
+                <Table.Td>
+                  <Button size="compact-sm" variant="default" disabled={node.state === "draining"} onClick={() => setAsked(node)}>
+                    Drain
+                  </Button>
+                </Table.Td>
+              </Table.Tr>
+            ))}
+          </Table.Tbody>
+        </Table>
+      </Table.ScrollContainer>
+      {problem !== null && (
+        <Text c="red" role="alert">
+          {problem}
+        </Text>
+      )}
+      <Modal opened={asked !== null} onClose={() => setAsked(null)} title={`Drain ${asked?.name ?? ""}?`}>
+        <Text>It takes no new clients, its {(asked?.polling ?? 0) + (asked?.websocket ?? 0)} sessions move to other nodes, and it ends.</Text>
+        <Group justify="flex-end" mt="md">
+          <Button variant="default" onClick={() => setAsked(null)}>
+            Cancel
+          </Button>
+          <Button color="red" onClick={() => asked !== null && void drain(asked)}>
+            Drain
+          </Button>
+        </Group>
+      </Modal>
+    </section>
+  );
+}

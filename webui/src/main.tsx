@@ -1,0 +1,23 @@
+import { createTheme, MantineProvider } from "@mantine/core";
+import "@mantine/core/styles.css";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { App } from "./app/App";
+import "./app/styles.css";
+import { ConnectionProvider } from "./lib/connection";
+import { SessionStore } from "./lib/session";
+import { Connection } from "./lib/socket";
+
+const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
+const root = document.getElementById("root");
+if (root === null) throw new Error("the page has no root");
+
+createRoot(root).render(
+  <StrictMode>
+    <MantineProvider theme={createTheme({ primaryColor: "blue" })} defaultColorScheme="auto" getStyleNonce={() => nonce}>
+      <ConnectionProvider connection={new Connection()}>
+        <App sessions={new SessionStore()} />
+      </ConnectionProvider>
+    </MantineProvider>
+  </StrictMode>,
+);
