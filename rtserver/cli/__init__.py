@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rtserver.cli.contracts import asyncapi_command
+from rtserver.cli.contracts import asyncapi_command, typescript_command
 from rtserver.cli.serving import serve
 
 
@@ -16,3 +16,4 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(asyncapi_command)
+main.add_command(typescript_command)

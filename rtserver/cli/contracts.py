@@ -15,6 +15,7 @@ import click
 
 from rtserver.cli.target import load_server
 from rtserver.contracts.asyncapi import asyncapi
+from rtserver.contracts.typescript import typescript
 from rtserver.errors import ConfigurationError
 from rtserver.server import Server
 
@@ -27,6 +28,14 @@ CHECKED = click.Path(dir_okay=False, path_type=Path)
 def asyncapi_command(target: str, checked: Path | None) -> None:
     """Print the AsyncAPI 3 document of MODULE:SERVER as JSON."""
     _print_or_check(target, asyncapi, checked)
+
+
+@click.command("typescript")
+@click.argument("target", metavar="MODULE:SERVER")
+@click.option("--check", "checked", type=CHECKED, metavar="FILE", help="Exit with 1 if FILE differs from the types.")
+def typescript_command(target: str, checked: Path | None) -> None:
+    """Print the TypeScript types of MODULE:SERVER's events, for socket.io-client."""
+    _print_or_check(target, typescript, checked)
 
 
 def _print_or_check(target: str, write: Callable[[Server], str], checked: Path | None) -> None:

@@ -39,9 +39,12 @@ def plain(name: str) -> str:
 
 
 def pascal(name: str) -> str:
-    """``name`` as that of a type: ``Page[Text]`` gives ``PageText``, and a good name stays as it is."""
+    """``name`` as that of a type: ``Page[Text]`` gives ``PageText``, and a good name stays as it is.
+
+    It begins with a capital, so it is no word of TypeScript's own.
+    """
     if is_identifier(name) and not name.endswith("_"):
-        return name
+        return name[:1].upper() + name[1:]
     joined = "".join(word[:1].upper() + word[1:] for word in _WORD.findall(name))
     return joined if joined and not joined[0].isdigit() else f"T{joined}"
 
