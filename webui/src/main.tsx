@@ -1,7 +1,7 @@
 import { createTheme, MantineProvider } from "@mantine/core";
-import "@mantine/core/styles.css";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import "./app/mantine";
 import { App } from "./app/App";
 import "./app/styles.css";
 import { ConnectionProvider } from "./lib/connection";

@@ -1,4 +1,5 @@
 /** The live view of the cluster, for administrators. */
+import "./styles";
 import { Alert, Loader, Stack, Tabs, Title } from "@mantine/core";
 import { useEffect, useReducer, useState } from "react";
 import { useJoined, useSocketEvent, useTheConnection } from "../../lib/connection";

@@ -1,4 +1,5 @@
 /** Try a server: connect with any auth, join, emit, and watch what comes. */
+import "./styles";
 import { Badge, Button, Checkbox, Code, Grid, Group, JsonInput, NumberInput, ScrollArea, Stack, Text, TextInput, Title } from "@mantine/core";
 import { useEffect, useRef, useState } from "react";
 import { explain } from "../../lib/answer";
