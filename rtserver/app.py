@@ -116,6 +116,8 @@ def _node(statistics: ServerStatistics) -> Iterable[Metric]:
     yield _gauge("rtserver_connections", "Connections on the loop", node.connections)
     yield _gauge("rtserver_handed_over", "Connections with the HTTP application", node.handed_over)
     yield _counter("rtserver_connections_accepted", "Connections accepted", node.accepted)
+    yield _counter("rtserver_connections_adopted", "Connections that others had accepted", node.adopted)
+    yield _counter("rtserver_connections_passed_on", "Connections given to another node", node.passed_on)
     yield _counter("rtserver_connections_turned_away", "Connections refused because full", node.turned_away)
     yield _counter("rtserver_bytes_in", "Bytes read", node.bytes_in)
     yield _counter("rtserver_bytes_out", "Bytes written", node.bytes_out)

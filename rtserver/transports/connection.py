@@ -78,12 +78,15 @@ class Connection(abc.ABC):
     def on_deadline(self, now: float) -> None:
         """``deadline`` has passed."""
 
+    def on_flushed(self) -> None:  # noqa: B027 - most have nothing to do then
+        """What was queued has been sent."""
+
     # Reading.
 
-    def receive(self) -> bytes | None:
+    def receive(self, size: int = RECEIVE_SIZE) -> bytes | None:
         """The bytes waiting, or None when there are none or the connection has just been lost."""
         try:
-            data = self.sock.recv(RECEIVE_SIZE)
+            data = self.sock.recv(size)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
@@ -160,6 +163,8 @@ class Connection(abc.ABC):
         if self._close_when_flushed:
             self._close_when_flushed = False
             self.finish()
+        else:
+            self.on_flushed()
 
     # Ending.
 

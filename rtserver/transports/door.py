@@ -10,14 +10,17 @@ import errno
 import resource
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 import trio
 
 from rtserver.config import Config
+from rtserver.errors import ProtocolError
+from rtserver.protocol.handoff import Metadata, read_peer
 from rtserver.transports.connection import Connection
 from rtserver.transports.engine import Engine
-from rtserver.transports.http import HttpConnection
+from rtserver.transports.http import DIRECT, HttpConnection, Neighbour
 from rtserver.transports.loop import Loop
 from rtserver.transports.request import Request, Response
 from rtserver.transports.websocket import RawWebSocket
@@ -29,7 +32,16 @@ ACCEPT_BATCH = 64
 RESERVE = 64
 PAUSE_SECONDS = 0.1
 
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+
 Others = Callable[[socket.socket, str, Request, bytes], None]
+
+
+class Neighbourhood(Protocol):
+    """The other nodes of a cluster."""
+
+    def find(self, request: Request, hops: int) -> Neighbour | None:
+        """Who a request is for, if it is another node's."""
 
 
 class Listener:
@@ -88,6 +100,14 @@ class FrontDoor:
         engine: Serves what is under its path.
         loop: Drives the sockets.
         others: Takes a connection whose request is not the engine's; None answers 404.
+
+    Attributes:
+        neighbourhood: The other nodes, in a cluster.
+        accepted: Connections since the start.
+        adopted: Those of them that somebody else had accepted.
+        passed_on: Connections given to another node since the start.
+        turned_away: Refused since the start because the node was full.
+        limit: The most connections at a time.
     """
 
     def __init__(self, engine: Engine, loop: Loop, others: Others | None) -> None:
@@ -97,11 +117,14 @@ class FrontDoor:
         self.deadlines = engine.deadlines
         self.connections: set[Connection] = set()
         self.counters = engine.counters
+        self.neighbourhood: Neighbourhood | None = None
         self.accepted = 0
+        self.adopted = 0
+        self.passed_on = 0
         self.turned_away = 0
         self._listeners: list[Listener] = []
         self._others = others
-        self._limit = self.config.max_connections or _descriptor_limit()
+        self.limit = self.config.max_connections or _descriptor_limit()
 
     # Listening.
 
@@ -118,16 +141,44 @@ class FrontDoor:
 
     def admit(self, sock: socket.socket, address: object) -> None:
         """Begin to serve an accepted connection, or turn it away when the node is full."""
+        self._begin(sock, str(address[0]) if isinstance(address, tuple) else "", DIRECT)
+
+    def adopt(self, sock: socket.socket, metadata: Metadata, received: bytes) -> None:
+        """Go on with a connection that somebody else has accepted and read ``received`` of.
+
+        Raises:
+            ProtocolError: It is no connection of a client; it is closed.
+        """
+        try:
+            if sock.type != socket.SOCK_STREAM or sock.family not in _FAMILIES:
+                raise ProtocolError(f"a passed socket of {sock.family!r} and {sock.type!r}")
+            address = sock.getpeername()
+        except OSError:
+            # The client has left on the way.
+            sock.close()
+            return
+        except ProtocolError:
+            sock.close()
+            raise
+        peer = read_peer(metadata.peer)[0] if metadata.peer else address[0] if isinstance(address, tuple) else ""
+        self.adopted += 1
+        connection = self._begin(sock, peer, metadata)
+        if connection is not None and received:
+            # What these bytes lead to is a matter of this connection alone.
+            self.loop.soon(lambda: connection.take(received))
+
+    def _begin(self, sock: socket.socket, peer: str, metadata: Metadata) -> HttpConnection | None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if len(self.connections) >= self._limit:
-            self._turn_away(sock)
-            return
+        if len(self.connections) >= self.limit:
+            self.turn_away(sock)
+            return None
         self.accepted += 1
-        HttpConnection(self, sock, str(address[0]) if isinstance(address, tuple) else "")
+        return HttpConnection(self, sock, peer, metadata)
 
-    def _turn_away(self, sock: socket.socket) -> None:
+    def turn_away(self, sock: socket.socket) -> None:
+        """Tell a client to come back later, and close."""
         self.turned_away += 1
         response = Response(503, b"too many connections", [("Retry-After", "1")], close=True)
         try:
@@ -154,6 +205,15 @@ class FrontDoor:
             return
         peer = connection.peer
         self._others(connection.detach(), peer, request, received)
+
+    def elsewhere(self, request: Request, hops: int) -> Neighbour | None:
+        return None if self.neighbourhood is None else self.neighbourhood.find(request, hops)
+
+    def pass_on(self, connection: HttpConnection, neighbour: Neighbour, received: bytes) -> None:
+        self.passed_on += 1
+        metadata = connection.metadata
+        passed = Metadata(hops=metadata.hops + 1, secure=metadata.secure, peer=metadata.peer)
+        neighbour.take(connection.detach(), passed, received)
 
     def headers_of_refusal(self, request: Request) -> list[tuple[str, str]]:
         return self.engine.origins.headers(request)

@@ -15,16 +15,28 @@ from typing import Protocol
 import httptools
 
 from rtserver.config import Config
+from rtserver.protocol.handoff import Metadata
 from rtserver.protocol.websocket import deflate
 from rtserver.protocol.websocket.handshake import check_upgrade, upgrade_response
-from rtserver.transports.connection import Connection, Lingering
+from rtserver.transports.connection import RECEIVE_SIZE, Connection, Lingering
 from rtserver.transports.request import BadRequest, Request, Response, check_partial_head, parse_head
 from rtserver.transports.websocket import RawWebSocket, WebSocketHost
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_PIPELINED = 65_536
+# What is read before a head is understood. A connection may have to be passed on with
+# all of it in one datagram, beside a head that came before in pieces.
+HEAD_RECEIVE_SIZE = 32_768
+DIRECT = Metadata(hops=0, secure=False)
 # A body that brings less than this in each window of ``head_timeout`` is given up.
 LEAST_PROGRESS = 1_000
+
+
+class Neighbour(Protocol):
+    """Another node, which goes on with a connection."""
+
+    def take(self, sock: socket.socket, metadata: Metadata, received: bytes) -> None:
+        """From now on ``sock``, and the ``received`` bytes of it that nobody has answered, are the other's."""
 
 
 class HttpHost(WebSocketHost, Protocol):
@@ -40,6 +52,12 @@ class HttpHost(WebSocketHost, Protocol):
 
     def hand_over(self, connection: HttpConnection, request: Request, received: bytes) -> None:
         """A request is not for the loop: somebody else goes on with the connection."""
+
+    def elsewhere(self, request: Request, hops: int) -> Neighbour | None:
+        """The node that a request is for, if that is another one; ``hops`` have passed the connection on already."""
+
+    def pass_on(self, connection: HttpConnection, neighbour: Neighbour, received: bytes) -> None:
+        """Give the connection to another node."""
 
     def headers_of_refusal(self, request: Request) -> list[tuple[str, str]]:
         """Headers (of CORS) for an answer that the door gives by itself."""
@@ -80,36 +98,51 @@ class Phase(enum.Enum):
     HEAD = enum.auto()
     BODY = enum.auto()
     ANSWER = enum.auto()
+    # The next request is another node's, and earlier answers are not out yet.
+    FLUSH = enum.auto()
 
 
 class HttpConnection(Connection):
     """A connection that speaks HTTP. It is the exchange of the request that it is at."""
 
-    __slots__ = ("_advancing", "_body", "_buffer", "_chunks", "_phase", "_progress", "aborted", "on_abort", "request")
+    __slots__ = (
+        "_advancing",
+        "_body",
+        "_buffer",
+        "_chunks",
+        "_phase",
+        "_progress",
+        "aborted",
+        "metadata",
+        "on_abort",
+        "request",
+    )
 
     host: HttpHost
     request: Request
 
-    def __init__(self, host: HttpHost, sock: socket.socket, peer: str, received: bytes = b"") -> None:
+    def __init__(self, host: HttpHost, sock: socket.socket, peer: str, metadata: Metadata = DIRECT) -> None:
         super().__init__(host, sock, peer)
+        self.metadata = metadata
         self.on_abort: Callable[[], None] | None = None
         self.aborted = False
         self._advancing = False
-        self._buffer = received
+        self._buffer = b""
         self._body: list[bytes] = []
         self._chunks: Chunks | None = None
         self._phase = Phase.HEAD
         self._progress = 0
         self.expect_within(host.config.head_timeout)
-        if received:
-            self._advance()
 
     # In.
 
     def on_readable(self) -> None:
-        data = self.receive()
-        if data is None:
-            return
+        data = self.receive(HEAD_RECEIVE_SIZE if self._phase is Phase.HEAD else RECEIVE_SIZE)
+        if data is not None:
+            self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """Go on with bytes that have been read."""
         if self._phase is Phase.BODY:
             self._take_body(data)
             return
@@ -147,7 +180,12 @@ class HttpConnection(Connection):
 
     def _begin(self, request: Request) -> None:
         request.peer = self.peer
+        request.secure = self.metadata.secure
         self.request = request
+        neighbour = self.host.elsewhere(request, self.metadata.hops)
+        if neighbour is not None:
+            self._pass_on(request, neighbour)
+            return
         if not self.host.owns(request.path):
             received, self._buffer = request.raw + self._buffer, b""
             self.host.hand_over(self, request, received)
@@ -173,6 +211,21 @@ class HttpConnection(Connection):
         received, self._buffer = self._buffer, b""
         if received:
             self._take_body(received)
+
+    def _pass_on(self, request: Request, neighbour: Neighbour) -> None:
+        received, self._buffer = request.raw + self._buffer, b""
+        if self._queue is None:
+            self.host.pass_on(self, neighbour, received)
+        else:
+            self._buffer = received
+            self._phase = Phase.FLUSH
+            self.watch_reading(False)
+
+    def on_flushed(self) -> None:
+        if self._phase is Phase.FLUSH:
+            self._phase = Phase.HEAD
+            self.watch_reading(True)
+            self._advance()
 
     def _take_body(self, data: bytes) -> None:
         try:

@@ -38,6 +38,8 @@ class NodeStatistics:
         connections: On the loop now, of any kind.
         handed_over: With Hypercorn now.
         accepted: Since the start.
+        adopted: Those of them that a proxy or another node had accepted.
+        passed_on: Given to the node whose session they were for, since the start.
         turned_away: Refused since the start because the node was full.
         bytes_in: Read since the start.
         bytes_out: Written since the start.
@@ -48,6 +50,8 @@ class NodeStatistics:
     connections: int
     handed_over: int
     accepted: int
+    adopted: int
+    passed_on: int
     turned_away: int
     bytes_in: int
     bytes_out: int
@@ -125,6 +129,8 @@ class Node:
             connections=len(door.connections),
             handed_over=0 if self._handover is None else len(self._handover),
             accepted=door.accepted,
+            adopted=door.adopted,
+            passed_on=door.passed_on,
             turned_away=door.turned_away,
             bytes_in=door.counters.bytes_in,
             bytes_out=door.counters.bytes_out,
