@@ -76,7 +76,7 @@ class Schemas:
     def _add_plain(self, kinds: list[Any]) -> None:
         try:
             schemas, components = msgspec.json.schema_components(kinds, ref_template="{name}")
-        except TypeError as exc:
+        except (NameError, TypeError) as exc:
             raise ConfigurationError("payload", _culprit(kinds), "a type that has a JSON Schema") from exc
         names = {name: self._names.take(plain(name)) for name in components}
         rename = names.__getitem__
@@ -135,7 +135,7 @@ def _culprit(kinds: list[Any]) -> Any:
     for kind in kinds:
         try:
             msgspec.json.schema(kind)
-        except TypeError:
+        except (NameError, TypeError):
             return kind
     return kinds
 

@@ -20,6 +20,7 @@ from rtserver.server import Server
 _TO_CLIENT = "ServerToClientEvents"
 _TO_SERVER = "ClientToServerEvents"
 _BINARY = "export type Binary = ArrayBuffer | Uint8Array;\n"
+_INDENT = "  "
 # What the text uses beside the types of payloads.
 _KNOWN = ("Answer", "Array", "ArrayBuffer", "Binary", "Record", "Uint8Array")
 # What cannot be a parameter's name.
@@ -94,9 +95,9 @@ class _Module:
         schema = self._schemas.of(message.ack)
         members = [member for member in schema.get("anyOf", [schema]) if member.get("type") != "null"]
         if len(members) == len(schema.get("anyOf", [schema])):
-            return self._write.of(schema)
+            return self._write.of(schema, _INDENT)
         nothing = "null | undefined" if message.answers_itself else "undefined"
-        return " | ".join([*(self._write.of(member) for member in members), nothing])
+        return " | ".join([*(self._write.of(member, _INDENT) for member in members), nothing])
 
     def _member(self, message: Message, ack: str, *, optional: bool = False) -> str:
         if message.event is None:
@@ -104,8 +105,8 @@ class _Module:
         else:
             payload = [] if message.payload is None else [f"{self._parameter(message)}: {self._of(message.payload)}"]
             parameters = ", ".join([*payload, *([f"ack{'?' if optional else ''}: {ack}"] if ack else [])])
-        about = comment(message.description, indent="  ") if message.description else ""
-        return f"{about}  {literal(message.name)}: ({parameters}) => void;\n"
+        about = comment(message.description, indent=_INDENT) if message.description else ""
+        return f"{about}{_INDENT}{literal(message.name)}: ({parameters}) => void;\n"
 
     def _parameter(self, message: Message) -> str:
         """The payload's name: that of its type, if it has one."""
@@ -115,7 +116,7 @@ class _Module:
         return "payload" if name in _RESERVED or name == "ack" else name
 
     def _of(self, kind: object) -> str:
-        return self._write.of(self._schemas.of(kind))
+        return self._write.of(self._schemas.of(kind), _INDENT)
 
     def _answer(self) -> Iterator[str]:
         refusal = self._write.of(self._refusal)
