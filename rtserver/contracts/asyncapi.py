@@ -10,20 +10,17 @@ Source: AsyncAPI specification 3.0.0.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
-from rtserver.contracts.answers import REFUSAL
 from rtserver.contracts.contract import Channel, Contract, Message, contract_of
-from rtserver.contracts.names import Names, plain
+from rtserver.contracts.names import Names, channel_key, plain
 from rtserver.contracts.schemas import Schema, Schemas
+from rtserver.contracts.vocabulary import schemas_of
 from rtserver.server import Server
 
 Document: TypeAlias = dict[str, Any]
 
-# What stands for many characters in a pattern says nothing in a name.
-_ESCAPED = re.compile(r"\\[A-Za-z]")
 REFUSED = "refused"
 HOW_TO_READ = """\
 Each channel is a Socket.IO namespace, each message an event with its one argument as the payload.
@@ -43,11 +40,10 @@ def asyncapi(server: Server) -> str:
 
 def document(contract: Contract) -> Document:
     """The AsyncAPI document of a contract. Raises as ``asyncapi`` does."""
-    messages = [message for channel in contract.channels for message in channel.messages]
-    schemas = Schemas(kind for message in messages for kind in (message.payload, message.ack))
-    refusal = schemas.add("Refusal", REFUSAL)
+    schemas, refusal = schemas_of(contract)
     names = Names()
-    sections = [_Section(names.take(channel_key(channel)), channel, schemas) for channel in contract.channels]
+    keys = [names.take(channel_key(channel.name, channel.dynamic)) for channel in contract.channels]
+    sections = [_Section(key, channel, schemas) for key, channel in zip(keys, contract.channels, strict=True)]
     found: Document = {
         "asyncapi": "3.0.0",
         "info": {"title": contract.title, "version": contract.version, "description": HOW_TO_READ},
@@ -63,12 +59,6 @@ def document(contract: Contract) -> Document:
     if contract.security_schemes:
         found["components"]["securitySchemes"] = {key: dict(on) for key, on in contract.security_schemes.items()}
     return found
-
-
-def channel_key(channel: Channel) -> str:
-    """What a channel is called in the document: ``chat`` for ``/chat``, ``main`` for ``/``."""
-    name = _ESCAPED.sub("", channel.name).rpartition("<locals>.")[2] if channel.dynamic else channel.name
-    return plain(name.strip("/^$").replace("/", ".")).strip("_.-") or "main"
 
 
 def _server(contract: Contract) -> Document:

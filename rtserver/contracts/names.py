@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
+# What stands for many characters in a pattern says nothing in a name.
+_ESCAPED = re.compile(r"\\[A-Za-z]")
 _WORD = re.compile(r"[A-Za-z0-9]+")
 
 
@@ -52,3 +54,9 @@ def pascal(name: str) -> str:
 def is_identifier(name: str) -> bool:
     """Whether JavaScript can read ``name`` as a property without quotes. Non-ASCII ones are quoted."""
     return _IDENTIFIER.fullmatch(name) is not None
+
+
+def channel_key(name: str, dynamic: bool) -> str:
+    """What a namespace is called where there are no slashes: ``chat`` for ``/chat``, ``main`` for ``/``."""
+    words = _ESCAPED.sub("", name).rpartition("<locals>.")[2] if dynamic else name
+    return plain(words.strip("/^$").replace("/", ".")).strip("_.-") or "main"
