@@ -25,8 +25,9 @@ from rtserver.core.broadcast import Broadcast
 from rtserver.core.client import Client
 from rtserver.core.directory import Directory
 from rtserver.core.namespace import Matcher, Namespace, NamespaceStatistics, ParentNamespace
-from rtserver.core.pipeline import Middleware, check_emit_hooks
+from rtserver.core.pipeline import Middleware, check_emit_hooks, overrides
 from rtserver.core.surface import Registering, Sending
+from rtserver.core.users import Users
 from rtserver.logs import LimitedLog
 from rtserver.protocol.socketio.json_parser import JSONParser
 from rtserver.protocol.socketio.parser import Parser
@@ -54,7 +55,7 @@ class ServerStatistics:
     node: NodeStatistics | None
 
 
-class Server(Sending, Registering):
+class Server(Sending, Registering, Users):
     """A Socket.IO server. The methods of the main namespace are on it directly.
 
     Args:
@@ -264,6 +265,9 @@ class Server(Sending, Registering):
         async with trio.open_nursery() as nursery:
             for task in self._background:
                 nursery.start_soon(task)
+            for member in self._directory.middleware():
+                if overrides(member, "run"):
+                    nursery.start_soon(member.run)
             await trio.sleep_forever()
 
     async def serve(

@@ -89,6 +89,11 @@ class Directory:
         self.namespaces[name] = parent.children[name] = child
         return child
 
+    def middleware(self) -> list[Middleware]:
+        """All that is used anywhere, each once."""
+        registries = [*(one.registry for one in self.namespaces.values()), *(one.registry for one in self.parents)]
+        return list({id(member): member for registry in registries for member in registry.middleware}.values())
+
     def drop(self, namespace: Namespace) -> None:
         """A dynamic namespace is empty."""
         if self.namespaces.get(namespace.name) is namespace:

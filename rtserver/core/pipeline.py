@@ -73,6 +73,9 @@ class Middleware:
     ``emit`` never waits, so it is plain.
     """
 
+    async def run(self) -> None:
+        """What goes on beside the handlers for as long as the server runs; cancelled at its end."""
+
     def request(self, context: RequestContext, proceed: Proceed[RequestContext]) -> Result:
         """A handshake. Raise ``RequestRefused`` to refuse it."""
         return proceed(context)

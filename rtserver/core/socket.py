@@ -19,6 +19,7 @@ from rtserver.core.broadcast import Broadcast, event_name
 from rtserver.core.dispatch import run, run_in_place, run_job
 from rtserver.core.handshake import Handshake
 from rtserver.core.pipeline import EmitContext
+from rtserver.core.rooms import PRIVATE
 from rtserver.core.worker import Job, Worker
 from rtserver.errors import Disconnected, LimitExceeded, RoomRefused
 from rtserver.events import Event
@@ -133,11 +134,13 @@ class Socket:
         """Join a room that the client has asked for, if the namespace's guard allows it.
 
         Raises:
-            RoomRefused: The guard refuses, or the room is another socket's own.
+            RoomRefused: The guard refuses, or the room is another socket's own or the server's.
             RoomRefused: Also, with the code ``too_many_rooms``, when it would be in more than ``max_rooms``.
             Disconnected: The socket left while the guard was thinking.
         """
-        if not isinstance(room, str) or (room != self.id and room in self.namespace.sockets):
+        if not isinstance(room, str) or room.startswith(PRIVATE):
+            raise RoomRefused
+        if room != self.id and room in self.namespace.sockets:
             raise RoomRefused
         guard = self.namespace.registry.room_guard
         if guard is not None:
