@@ -1,12 +1,12 @@
-"""The Quart-Trio application that a node serves beside Engine.IO: health and metrics.
+"""The Quart-Trio application that a node serves beside Engine.IO: health, metrics and which events there are.
 
-Rule: reads a server's ``statistics()`` and nothing else of it. Paths that it does
-not know go to the user's own application, if one was given.
+Rule: reads a server's ``statistics()`` and its contract and nothing else of it. Paths
+that it does not know go to the user's own application, if one was given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,10 +15,15 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from quart import Response
 from quart_trio import QuartTrio
 
+from rtserver.contracts.page import HEADERS as PAGE_HEADERS
+from rtserver.contracts.published import Published
+from rtserver.errors import ConfigurationError
+from rtserver.logs import LimitedLog
 from rtserver.server import Server, ServerStatistics
 from rtserver.transports.asgi import ASGIApp
 
 OWN_PATHS = ("/healthz", "/readyz", "/metrics")
+API_PATHS = ("/asyncapi", "/asyncapi.json")
 
 
 def create_app(server: Server, inner: ASGIApp | None = None) -> ASGIApp:
@@ -44,20 +49,42 @@ def create_app(server: Server, inner: ASGIApp | None = None) -> ASGIApp:
     async def metrics() -> Response:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
+    if server.config.api_page:
+        _serve_contract(app, Published(server))
     if inner is None:
         return app
-    return _Split(app, inner)
+    return _Split(app, inner, {*OWN_PATHS, *(API_PATHS if server.config.api_page else ())})
+
+
+def _serve_contract(app: QuartTrio, published: Published) -> None:
+    quiet = LimitedLog()
+
+    @app.get("/asyncapi")
+    async def asyncapi_page() -> Response:
+        return answer(published.page, "text/html; charset=utf-8")
+
+    @app.get("/asyncapi.json")
+    async def asyncapi_document() -> Response:
+        return answer(published.document, "application/json")
+
+    def answer(make: Callable[[], bytes], content_type: str) -> Response:
+        try:
+            return Response(make(), content_type=content_type, headers=PAGE_HEADERS)
+        except ConfigurationError as exc:
+            quiet.warning("no_asyncapi_document", reason=str(exc))
+            return Response("Internal Server Error\n", 500, content_type="text/plain", headers=PAGE_HEADERS)
 
 
 class _Split:
     """Our paths to our application, everything else and the lifespan to the user's."""
 
-    def __init__(self, own: ASGIApp, inner: ASGIApp) -> None:
+    def __init__(self, own: ASGIApp, inner: ASGIApp, own_paths: set[str]) -> None:
         self._own = own
         self._inner = inner
+        self._own_paths = own_paths
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        app = self._own if scope["type"] == "http" and scope["path"] in OWN_PATHS else self._inner
+        app = self._own if scope["type"] == "http" and scope["path"] in self._own_paths else self._inner
         await app(scope, receive, send)
 
 

@@ -116,11 +116,14 @@ class Expressions:
 def _about(schema: Schema) -> Iterator[str]:
     if schema.get("description"):
         yield schema["description"]
-    # Those of a tuple are in its type.
+    if tags := tags_of(schema):
+        yield "\n".join(f"@{tag}" for tag in tags)
+
+
+def tags_of(schema: Mapping[str, Any]) -> list[str]:
+    """What TypeScript cannot say: ``maxLength 20``, ``minimum 1``. That of a tuple is in its type."""
     shown = _TAGS if not isinstance(schema.get("items"), list) else ()
-    tags = [f"@{tag} {_value(schema[tag])}" for tag in shown if schema.get(tag) not in (None, "binary")]
-    if tags:
-        yield "\n".join(tags)
+    return [f"{tag} {_value(schema[tag])}" for tag in shown if schema.get(tag) not in (None, "binary")]
 
 
 def _value(value: object) -> str:
