@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from rtserver.errors import ConfigurationError
-from rtserver.types import TransportName
+from rtserver.types import Secret, TransportName
 
 ENVIRONMENT_PREFIX = "RTSERVER_"
+MIN_SECRET_BYTES = 16
 SameSite = Literal["strict", "lax", "none"]
 
 
@@ -91,6 +92,12 @@ class Options(TypedDict, total=False):
     api_page: bool
     api_title: str
     api_version: str
+    secret: str | Sequence[str] | Secret | Sequence[Secret] | None
+    run_dir: str | Path | None
+    redis_url: str | Secret | None
+    advertise: str | None
+    drain_rate: int
+    drain_timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,14 @@ class Config:
         api_page: Whether ``/asyncapi`` tells everybody which events there are.
         api_title: What that page and the AsyncAPI document call the application.
         api_version: The version that they name.
+        secret: Shared by the nodes and proxies of a cluster, and what makes a node one of them. Several
+            (in one text: separated by commas) let it be replaced: the first signs, all verify.
+        run_dir: Where nodes of one machine find each other; None is ``$XDG_RUNTIME_DIR/rtserver`` or
+            ``/tmp/rtserver-<uid>``.
+        redis_url: The Redis between the nodes.
+        advertise: The ``host:port`` that other machines reach this node by; None is where it listens.
+        drain_rate: Sessions closed each second when a node of a cluster is drained.
+        drain_timeout: Seconds after which a drained node closes all sessions that are left.
     """
 
     path: str = "/socket.io/"
@@ -170,6 +185,12 @@ class Config:
     api_page: bool = True
     api_title: str = "Socket.IO server"
     api_version: str = "0"
+    secret: tuple[Secret, ...] = ()
+    run_dir: Path | None = None
+    redis_url: Secret | None = None
+    advertise: str | None = None
+    drain_rate: int = 500
+    drain_timeout: float = 20.0
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Config:
@@ -208,7 +229,7 @@ class Config:
 
 def read_text(variable: str, name: str, text: str) -> Any:
     """The value that ``text`` (of an environment variable or a flag) gives the setting ``name``."""
-    if name in ("path", "api_title", "api_version"):
+    if name in _TEXTS:
         return text
     if name == "transports":
         return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -305,7 +326,51 @@ def _serve_client(name: str, value: Any) -> bool | Path:
     raise ConfigurationError(name, value, "True, False, or the folder that holds socket.io.js")
 
 
+def _secret(name: str, value: Any) -> tuple[Secret, ...]:
+    parts = [value] if isinstance(value, (str, Secret)) else list(value or ())
+    texts = [part.reveal() if isinstance(part, Secret) else part for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise ConfigurationError(name, Secret(""), "texts")
+    found = [text.strip() for part in texts for text in part.split(",") if text.strip()]
+    if any(len(text.encode("utf-8", "replace")) < MIN_SECRET_BYTES for text in found):
+        raise ConfigurationError(name, Secret(""), f"{MIN_SECRET_BYTES} bytes or more that nobody can guess")
+    return tuple(Secret(text) for text in found)
+
+
+def _run_dir(name: str, value: Any) -> Path | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, (str, Path)):
+        raise ConfigurationError(name, value, "a folder")
+    return Path(value)
+
+
+def _redis_url(name: str, value: Any) -> Secret | None:
+    text = value.reveal() if isinstance(value, Secret) else value
+    if text is None or text == "":
+        return None
+    if not isinstance(text, str) or not text.isascii() or not all(text.partition("://")):
+        # It may hold a password.
+        raise ConfigurationError(name, Secret(""), "a URL such as redis://localhost:6379/0")
+    return Secret(text)
+
+
+def _advertise(name: str, value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    host, _, port = str(value).rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65_535 or not host.isprintable():
+        raise ConfigurationError(name, value, "host:port or [ipv6]:port")
+    return str(value)
+
+
+_TEXTS = ("path", "api_title", "api_version", "secret", "run_dir", "redis_url", "advertise")
+
 _CONVERSIONS = {
+    "secret": _secret,
+    "run_dir": _run_dir,
+    "redis_url": _redis_url,
+    "advertise": _advertise,
     "path": _path,
     "transports": _transports,
     "cookie": _cookie,

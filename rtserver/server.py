@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, Unpack, cast, overload
 
@@ -19,6 +19,7 @@ import trio
 
 from rtserver.adapters.base import AdapterFactory
 from rtserver.adapters.memory import MemoryAdapter
+from rtserver.cluster.member import Membership, join
 from rtserver.config import Config, Options
 from rtserver.core.admission import Admission, AllowRequest
 from rtserver.core.broadcast import Broadcast
@@ -293,19 +294,31 @@ class Server(Sending, Registering, Users):
         served = app if factory is None else factory(self, app)
         self._stopping = trio.Event()
         node = Node(self.engine, served, websockets=websockets)
-        with node.listening(addresses or ("127.0.0.1:8000",)) as bound:
-            async with self.lifetime():
-                assert self._nursery is not None
-                self._node = node
-                self._permanent_tasks += 1
-                await self._nursery.start(node.run)
-                log.info("listening", addresses=bound)
-                task_status.started(bound)
-                try:
-                    await self._stopping.wait()
-                finally:
-                    self._stopping = None
-                    node.stop_listening()
+        async with AsyncExitStack() as stack:
+            bound = stack.enter_context(node.listening(addresses or ("127.0.0.1:8000",)))
+            membership = None
+            if self.config.secret:
+                membership = await stack.enter_async_context(join(self.config, self.engine, node, bound))
+            await stack.enter_async_context(self.lifetime())
+            await self._start(node, membership)
+            log.info("listening", addresses=bound)
+            task_status.started(bound)
+            try:
+                await self._stopping.wait()
+                if membership is not None:
+                    await membership.leave()
+            finally:
+                self._stopping = None
+                node.stop_listening()
+
+    async def _start(self, node: Node, membership: Membership | None) -> None:
+        assert self._nursery is not None
+        self._node = node
+        self._permanent_tasks += 1
+        await self._nursery.start(node.run)
+        if membership is not None:
+            self._permanent_tasks += 1
+            await self._nursery.start(membership.run, self.stop)
 
     def stop(self) -> None:
         """Make ``serve`` drain and return.

@@ -1,4 +1,4 @@
-"""The plain types that every layer speaks: rooms, transports and the reasons of an ending."""
+"""The plain types that every layer speaks: rooms, transports, the reasons of an ending, and secrets."""
 
 from __future__ import annotations
 
@@ -28,3 +28,28 @@ Json: TypeAlias = Any
 
 Auth: TypeAlias = Mapping[str, Any]
 """What a client sent as ``auth`` with its CONNECT packet."""
+
+
+class Secret:
+    """A text that no log, error or debugger shows by accident.
+
+    Args:
+        text: What ``reveal`` gives back.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)

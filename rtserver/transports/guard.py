@@ -38,11 +38,15 @@ class RequestGuard:
     Args:
         config: For the limits of a head.
         websockets: Whether the application asked for WebSocket upgrades.
+        single: Whether a connection ends with its first answer. In a cluster it must: the
+            next request on it may be for a session of another node, and nothing passes it
+            on from here.
     """
 
-    def __init__(self, config: Config, *, websockets: bool) -> None:
+    def __init__(self, config: Config, *, websockets: bool, single: bool = False) -> None:
         self._config = config
         self._websockets = websockets
+        self._single = single
         self._buffer = b""
         self._missing = 0
         self._chunks: Chunks | None = None
@@ -108,6 +112,8 @@ class RequestGuard:
         if request.length:
             self._missing = request.length
             self._phase = _Phase.BODY
+        if self._single:
+            return _with_connection(_without_switching(head), b"close")
         if "upgrade" in request.headers:
             return _with_connection(_without_switching(head), b"keep-alive" if request.keep_alive else b"close")
         return head

@@ -120,7 +120,7 @@ class Handover:
         if self._nursery is None:
             sock.close()
             return
-        guard = RequestGuard(self._config, websockets=self._websockets)
+        guard = RequestGuard(self._config, websockets=self._websockets, single=bool(self._config.secret))
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         guarded = GuardedStream(stream, guard, received, self._config.head_timeout)
         self._streams.add(guarded)

@@ -123,6 +123,11 @@ class Node:
         if self._handover is not None:
             self._handover.abort()
 
+    @property
+    def occupied(self) -> int:
+        """Connections of any kind, with the loop or with Hypercorn."""
+        return self._unfinished()
+
     def statistics(self) -> NodeStatistics:
         door = self.door
         return NodeStatistics(
