@@ -37,6 +37,21 @@ class Handshake:
         self.auth = auth
         self.issued = issued
 
+    def with_auth(self, auth: Mapping[str, Any]) -> Handshake:
+        """The same, with what the client says of itself by now."""
+        return Handshake(self._request, auth, self.issued)
+
+    @property
+    def origin(self) -> str | None:
+        """The page that a browser has made the request for, such as ``https://example.com``; None without one."""
+        return self.headers.get("origin")
+
+    @property
+    def same_origin(self) -> bool:
+        """Whether the page, if there is one, is of the host that the request is for."""
+        origin = self.origin
+        return origin is None or origin.lower().partition("://")[2] == self.headers.get("host", "").lower()
+
     @property
     def headers(self) -> Mapping[str, str]:
         """The request's headers, names in lower case."""

@@ -1,0 +1,179 @@
+"""Authentication of a socket as it joins a namespace, and of its newer tokens later.
+
+Rule: fails closed. Whatever goes wrong, the client is told the same words after the same
+time, and the log is told why. Nobody is let in who could not be checked.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import structlog
+import trio
+
+from rtserver.core.handlers import Registry
+from rtserver.core.handshake import Handshake
+from rtserver.core.pipeline import ConnectContext, Middleware, Proceed, Result
+from rtserver.core.rooms import user_room
+from rtserver.core.socket import Socket
+from rtserver.errors import ConnectRefused, EventRefused
+from rtserver.logs import LimitedLog
+from rtserver.middleware.auth.backoff import FREE_FAILURES, Backoff
+from rtserver.middleware.auth.expiry import Expiry
+
+log = structlog.get_logger("rtserver.auth")
+
+REFUSAL = "authentication failed"
+REFRESH = "auth:refresh"
+MAX_USER_ID = 256
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who a socket belongs to: what ``socket.user`` is.
+
+    Args:
+        id: Of the user, the same on all of their devices.
+        scopes: What the token allows.
+        claims: Everything that the token says.
+        expires_at: Until when it holds, in seconds since the epoch; None for as long as the socket lives.
+    """
+
+    id: str
+    scopes: frozenset[str] = frozenset()
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    expires_at: float | None = None
+
+
+class Denied(Exception):
+    """A client could not be authenticated. The reason is for the log only."""
+
+
+Check: TypeAlias = Callable[[Handshake], "User | Awaitable[User | None] | None"]
+
+
+class Auth(Middleware):
+    """Asks a function who a client is.
+
+    A client refreshes its token with the event ``auth:refresh`` and a mapping such as it
+    gave as ``auth``; the answer is ``{"expires_at": …}``. The new token must be of the same
+    user. A socket whose token runs out is disconnected.
+
+    Args:
+        check: Gets the handshake and gives the user, plain or async. None, any exception and
+            a time-out refuse.
+        timeout: Seconds that the check may take.
+        refusal_delay: Seconds from the request to a refusal, whatever its cause.
+        free_failures: After so many failures an address waits before it is looked at again.
+    """
+
+    def __init__(
+        self,
+        check: Check,
+        *,
+        timeout: float = 5.0,
+        refusal_delay: float = 0.2,
+        free_failures: int = FREE_FAILURES,
+    ) -> None:
+        self._check = check
+        self._timeout = timeout
+        self._delay = refusal_delay
+        self._backoff = Backoff(free_failures)
+        self._expiry = Expiry()
+        self._prepared: set[Registry] = set()
+        self._changed: list[Callable[[Socket], None]] = []
+        self._quiet = LimitedLog()
+
+    def on_refresh(self, listener: Callable[[Socket], None]) -> Callable[[Socket], None]:
+        """Call ``listener(socket)`` when a socket has shown a newer token: permissions may be others now."""
+        self._changed.append(listener)
+        return listener
+
+    async def run(self) -> None:
+        await self._expiry.run()
+
+    async def connect(self, context: ConnectContext, proceed: Proceed[ConnectContext]) -> Result:
+        socket = context.socket
+        self._prepare(socket)
+        started = trio.current_time()
+        try:
+            user = await self._user_of(socket.handshake)
+        except Denied as denied:
+            self._quiet.warning("authentication_refused", reason=str(denied), address=socket.handshake.address)
+            await trio.sleep_until(started + self._delay)
+            raise ConnectRefused(REFUSAL) from None
+        self._accept(socket, user)
+        try:
+            result = await proceed(context)
+        except BaseException:
+            self._expiry.forget(socket)
+            raise
+        return result
+
+    def _accept(self, socket: Socket, user: User) -> None:
+        socket.user = user
+        socket.join(user_room(user.id))
+        self._expiry.watch(socket, user.expires_at)
+
+    async def _user_of(self, handshake: Handshake) -> User:
+        """Raises ``Denied``, whatever has gone wrong."""
+        address = handshake.address
+        if self._backoff.blocked(address, trio.current_time()):
+            raise Denied("too many failures of this address")
+        try:
+            with trio.fail_after(self._timeout):
+                found = self._check(handshake)
+                user = await found if inspect.isawaitable(found) else found
+        except Denied:
+            self._backoff.failed(address, trio.current_time())
+            raise
+        except trio.TooSlowError as exc:
+            raise Denied("the check took too long") from exc
+        except Exception as exc:
+            # A broken check is the server's fault, so it counts against nobody.
+            log.exception("authentication_check_failed")
+            raise Denied("the check failed") from exc
+        if not isinstance(user, User) or not user.id or len(user.id) > MAX_USER_ID:
+            self._backoff.failed(address, trio.current_time())
+            raise Denied("the check knows no such user")
+        self._backoff.succeeded(address)
+        return user
+
+    # Later.
+
+    def _prepare(self, socket: Socket) -> None:
+        """Once for each namespace: hear of refreshes and of those who leave."""
+        namespace = socket.namespace
+        if namespace.registry in self._prepared:
+            return
+        self._prepared.add(namespace.registry)
+        namespace.on(REFRESH)(self._refresh)
+        namespace.on_disconnect(self._left)
+
+    async def _refresh(self, socket: Socket, auth: Any = None) -> dict[str, float | None]:
+        if not isinstance(auth, dict):
+            raise EventRefused("invalid_payload", "expected what is given as auth")
+        known = socket.user
+        if not isinstance(known, User):
+            raise EventRefused("unauthenticated", REFUSAL)
+        started = trio.current_time()
+        try:
+            user = await self._user_of(socket.handshake.with_auth(auth))
+            if user.id != known.id:
+                raise Denied("a token of another user")
+        except Denied as denied:
+            self._quiet.warning("refresh_refused", reason=str(denied), address=socket.handshake.address)
+            await trio.sleep_until(started + self._delay)
+            raise EventRefused("unauthenticated", REFUSAL) from None
+        if socket.connected:
+            socket.user = user
+            self._expiry.watch(socket, user.expires_at)
+            for listener in self._changed:
+                listener(socket)
+        return {"expires_at": user.expires_at}
+
+    def _left(self, socket: Socket, reason: str) -> None:
+        self._expiry.forget(socket)
