@@ -21,6 +21,7 @@ def create_demo(**options: Unpack[Options]) -> Server:
     else in the room). A new client gets ``welcome`` with its id.
     """
     io = Server(**options)
+    io.emits("welcome", "echo", "joined", "left", "said")
 
     @io.on_connect
     def welcome(socket: Socket) -> None:

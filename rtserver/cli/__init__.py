@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rtserver.cli.contracts import asyncapi_command, typescript_command
+from rtserver.cli.drain import drain
 from rtserver.cli.serving import serve
 
 
@@ -15,5 +16,6 @@ def main() -> None:
 
 
 main.add_command(serve)
+main.add_command(drain)
 main.add_command(asyncapi_command)
 main.add_command(typescript_command)

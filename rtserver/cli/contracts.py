@@ -44,8 +44,8 @@ def _print_or_check(target: str, write: Callable[[Server], str], checked: Path |
         if checked is None:
             click.echo(text, nl=False)
             return
-        present = checked.read_text(encoding="utf-8") if checked.exists() else ""
-    except (ConfigurationError, OSError, UnicodeDecodeError) as exc:
+        present = _read(checked)
+    except (ConfigurationError, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
     if present == text:
         return
@@ -53,3 +53,11 @@ def _print_or_check(target: str, write: Callable[[Server], str], checked: Path |
     lines = difflib.unified_diff(before, after, fromfile=str(checked), tofile=target)
     click.echo("".join(line if line.endswith("\n") else f"{line}\n" for line in lines), nl=False)
     sys.exit(1)
+
+
+def _read(file: Path) -> str:
+    """The text of a file, which is empty before it was ever made."""
+    try:
+        return file.read_text(encoding="utf-8") if file.exists() else ""
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError("--check", str(file), "a file in UTF-8") from exc

@@ -40,4 +40,4 @@ def split_fields(docstring: str) -> tuple[str, dict[str, str]]:
         else:
             inside = False
             kept.append(line)
-    return "\n".join(kept).strip(), fields
+    return ("\n".join(kept).strip(), fields) if fields else (docstring, {})
