@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rtserver.core.handlers import Handler, Registry
+from rtserver.core.handlers import Registry
 from rtserver.core.pipeline import Middleware
 from rtserver.events import Event
 from rtserver.server import Server
@@ -96,8 +96,11 @@ class Contract:
 def contract_of(server: Server) -> Contract:
     """What ``server`` has registered.
 
-    Middleware with a method ``security_scheme()`` says how a client identifies itself, as
-    an AsyncAPI Security Scheme Object (a mapping); the scheme is named after its class.
+    Middleware may have two methods for this. ``security_scheme()`` says how a client
+    identifies itself, as an AsyncAPI Security Scheme Object (a mapping); the scheme is
+    named after its class. ``receives()`` gives the events, typed or by name, that the
+    middleware answers itself in every namespace; handlers of its own that it registers
+    as it goes do not count, or a contract would depend on who has connected.
     """
     schemes: dict[str, Mapping[str, Any]] = {}
     parents = {id(parent.registry) for parent in server.parent_namespaces}
@@ -114,13 +117,20 @@ def _by_name(server: Server) -> list[Any]:
 
 
 def _channel(name: str, registry: Registry, schemes: dict[str, Mapping[str, Any]], *, dynamic: bool = False) -> Channel:
-    received = [_received(event, handler) for event, handler in sorted(registry.handlers.items())]
+    middleware = registry.middleware
+    heard = {event.name: event for member in middleware for event in _received_by(member)}
+    for event, handler in registry.handlers.items():
+        if getattr(handler.function, "__self__", None) not in middleware:
+            heard[event] = Message(event, handler.event, _documentation(handler.function), handler.takes_ack)
+    received = [heard[event] for event in sorted(heard)]
     sent = [Message(event, typed) for event, typed in sorted(registry.emitted.items())]
-    return Channel(name, dynamic, tuple(received), tuple(sent), tuple(_security(registry.middleware, schemes)))
+    return Channel(name, dynamic, tuple(received), tuple(sent), tuple(_security(middleware, schemes)))
 
 
-def _received(name: str, handler: Handler) -> Message:
-    return Message(name, handler.event, _documentation(handler.function), handler.takes_ack)
+def _received_by(middleware: Middleware) -> Iterator[Message]:
+    tell = getattr(middleware, "receives", None)
+    for event in tell() if callable(tell) else ():
+        yield Message(event.name, event) if isinstance(event, Event) else Message(event, None)
 
 
 def _documentation(function: Callable[..., Any]) -> str:

@@ -14,9 +14,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from rtserver import Event, EventRefused, Middleware, Server, Socket, event
+from rtserver import ConnectContext, Event, EventRefused, Middleware, Proceed, Server, Socket, event
 from rtserver.contracts.asyncapi import asyncapi
 from rtserver.demo import create_demo
+from rtserver.middleware.auth import JWTAuth, TokenAuth
+from rtserver.testing import open_server
 from tests.contracts import sample
 
 ROOT = Path(__file__).parents[2]
@@ -212,6 +214,37 @@ def test_middleware_that_has_no_scheme_is_not_mentioned() -> None:
     io = Server(middleware=[Silent({}), Middleware()])
     io.emits("hello")
     assert "securitySchemes" not in document_of(io)["components"]
+
+
+class Answering(Middleware):
+    """Hears of an event in whatever namespace somebody joins."""
+
+    def receives(self) -> list[Event[Any, Any] | str]:
+        return [event("renew", str), "forget"]
+
+    def connect(self, context: ConnectContext, proceed: Proceed[ConnectContext]) -> Any:
+        registry = context.socket.namespace.registry
+        if "renew" not in registry.handlers:
+            registry.add(event("renew", str), self.renew, False)
+        return proceed(context)
+
+    def renew(self, socket: Socket, word: str) -> None:
+        """Not for the document: whether it is there depends on who has connected."""
+
+
+async def test_events_that_middleware_answers_are_there_before_and_after_anybody_joins() -> None:
+    io = Server(middleware=[Answering()])
+    before = document_of(io)
+    assert [one["title"] for one in before["operations"].values()] == ["forget", "renew"]
+    async with open_server(io) as server, server.socket() as socket:
+        assert await socket.call("renew", "now") is None
+        assert document_of(io) == before
+
+
+@pytest.mark.parametrize("auth", [JWTAuth("k" * 32), TokenAuth({"a token that is long": "ann"})])
+def test_the_ways_to_authenticate_are_valid_schemes(auth: Middleware) -> None:
+    name = type(auth).__name__
+    assert list(document_of(Server(middleware=[auth]))["components"]["securitySchemes"]) == [name]
 
 
 POST = {"room": "lobby", "text": "hello"}
