@@ -16,7 +16,7 @@ import pytest
 import trio
 from quart_trio import QuartTrio
 
-from rtserver import Event, Server, Socket, event
+from rtserver import Config, ConfigurationError, Event, Server, Socket, event
 from rtserver.contracts.asyncapi import asyncapi
 from rtserver.contracts.contract import contract_of
 from rtserver.contracts.page import page
@@ -165,3 +165,15 @@ def test_every_link_leads_somewhere_and_every_place_is_one() -> None:
 )
 def test_it_tells(words: str) -> None:
     assert any(words in said for said in Elements(page(contract_of(sample.io))).words)
+
+
+@pytest.mark.parametrize("name", ["api_title", "api_version"])
+@pytest.mark.parametrize("value", ["", " ", "two\nlines", 5, None])
+def test_a_title_or_version_is_one_line(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        Server(**{name: value})
+
+
+def test_title_version_and_page_can_be_set_from_outside() -> None:
+    environment = {"RTSERVER_API_TITLE": "Chat", "RTSERVER_API_VERSION": "2", "RTSERVER_API_PAGE": "off"}
+    assert Config.from_environment(environment) == {"api_title": "Chat", "api_version": "2", "api_page": False}
