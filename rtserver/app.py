@@ -102,6 +102,7 @@ class ServerCollector(Collector):
         yield from _engine(statistics)
         yield from _namespaces(statistics)
         yield from _node(statistics)
+        yield from _cluster(statistics)
 
 
 def _engine(statistics: ServerStatistics) -> Iterable[Metric]:
@@ -150,6 +151,16 @@ def _node(statistics: ServerStatistics) -> Iterable[Metric]:
     yield _counter("rtserver_bytes_out", "Bytes written", node.bytes_out)
     yield _gauge("rtserver_loop_delay_seconds", "How late the loop's last check was", node.loop_delay)
     yield _gauge("rtserver_loop_longest_turn_seconds", "The longest turn of the loop", node.longest_turn)
+
+
+def _cluster(statistics: ServerStatistics) -> Iterable[Metric]:
+    cluster = statistics.cluster
+    if cluster is None:
+        return
+    yield _gauge("rtserver_slot", "The node's place in its cluster", cluster.slot)
+    yield _gauge("rtserver_load", "Share of the last second that the node was busy", cluster.load)
+    yield _gauge("rtserver_neighbours", "Other nodes of this machine", len(cluster.neighbours))
+    yield _counter("rtserver_handoff_failures", "Passed connections that were dropped", cluster.handoff_failures)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

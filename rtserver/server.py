@@ -19,7 +19,7 @@ import trio
 
 from rtserver.adapters.base import AdapterFactory
 from rtserver.adapters.memory import MemoryAdapter
-from rtserver.cluster.member import Membership, join
+from rtserver.cluster.member import ClusterStatistics, Membership, join
 from rtserver.config import Config, Options
 from rtserver.core.admission import Admission, AllowRequest
 from rtserver.core.broadcast import Broadcast
@@ -32,7 +32,7 @@ from rtserver.core.users import Users
 from rtserver.logs import LimitedLog
 from rtserver.protocol.socketio.json_parser import JSONParser
 from rtserver.protocol.socketio.parser import Parser
-from rtserver.transports.asgi import ASGIApp, EngineAsgi
+from rtserver.transports.asgi import ASGIApp, EngineAsgi, answer_lifespan
 from rtserver.transports.engine import Engine, EngineStatistics
 from rtserver.transports.node import Node, NodeStatistics
 from rtserver.transports.request import Request
@@ -46,7 +46,7 @@ B = TypeVar("B", bound=Callable[[], Awaitable[None]])
 
 @dataclass(frozen=True, slots=True)
 class ServerStatistics:
-    """What a node holds and has counted; ``node`` is None behind an ASGI server."""
+    """What a node holds and has counted; ``node`` is None behind an ASGI server, ``cluster`` when it is alone."""
 
     clients: int
     slow_handlers: int
@@ -54,6 +54,7 @@ class ServerStatistics:
     engine: EngineStatistics
     namespaces: tuple[NamespaceStatistics, ...]
     node: NodeStatistics | None
+    cluster: ClusterStatistics | None
 
 
 class Server(Sending, Registering, Users):
@@ -97,6 +98,7 @@ class Server(Sending, Registering, Users):
         self._nursery: trio.Nursery | None = None
         self._stopping: trio.Event | None = None
         self._node: Node | None = None
+        self._membership: Membership | None = None
         self._permanent_tasks = 0
         self._background: list[Callable[[], Awaitable[None]]] = []
         self.main = self._directory.named("/")
@@ -296,29 +298,29 @@ class Server(Sending, Registering, Users):
         node = Node(self.engine, served, websockets=websockets)
         async with AsyncExitStack() as stack:
             bound = stack.enter_context(node.listening(addresses or ("127.0.0.1:8000",)))
-            membership = None
+            self._membership = None
             if self.config.secret:
-                membership = await stack.enter_async_context(join(self.config, self.engine, node, bound))
+                self._membership = await stack.enter_async_context(join(self.config, self.engine, node, bound))
             await stack.enter_async_context(self.lifetime())
-            await self._start(node, membership)
+            await self._start(node)
             log.info("listening", addresses=bound)
             task_status.started(bound)
             try:
                 await self._stopping.wait()
-                if membership is not None:
-                    await membership.leave()
+                if self._membership is not None:
+                    await self._membership.leave()
             finally:
                 self._stopping = None
                 node.stop_listening()
 
-    async def _start(self, node: Node, membership: Membership | None) -> None:
+    async def _start(self, node: Node) -> None:
         assert self._nursery is not None
         self._node = node
         self._permanent_tasks += 1
         await self._nursery.start(node.run)
-        if membership is not None:
+        if self._membership is not None:
             self._permanent_tasks += 1
-            await self._nursery.start(membership.run, self.stop)
+            await self._nursery.start(self._membership.run, self.stop)
 
     def stop(self) -> None:
         """Make ``serve`` drain and return.
@@ -362,7 +364,7 @@ class Server(Sending, Registering, Users):
 
         async def lifespan(scope: Any, receive: Any, send: Any) -> None:
             async with self.lifetime():
-                await (app or _lifespan)(scope, receive, send)
+                await (app or answer_lifespan)(scope, receive, send)
 
         return EngineAsgi(self.engine, app, lifespan)
 
@@ -383,16 +385,9 @@ class Server(Sending, Registering, Users):
             engine=self.engine.statistics(),
             namespaces=tuple(namespace.statistics() for namespace in self.namespaces.values()),
             node=None if self._node is None else self._node.statistics(),
+            cluster=None if self._membership is None else self._membership.statistics(),
         )
 
 
 def _json_parser(config: Config) -> JSONParser:
     return JSONParser(max_attachments=config.max_attachments, max_depth=config.max_depth)
-
-
-async def _lifespan(scope: Any, receive: Any, send: Any) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -38,6 +39,29 @@ ANNOUNCE_EVERY = 1.0
 FULL_AT = 0.90
 NOT_FULL_AT = 0.85
 _ANYWHERE = ("0.0.0.0:", "[::]:")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatistics:
+    """What a node knows of its cluster.
+
+    Args:
+        slot: The node's own.
+        incarnation: Its life in that slot.
+        state: What it tells others.
+        load: The share of the last second that it was busy, 0 to 1.
+        neighbours: The states of the other nodes of this machine that it is connected to.
+        callers: Proxies and others that are connected to it.
+        handoff_failures: Passed connections and messages that were dropped, since the start.
+    """
+
+    slot: int
+    incarnation: int
+    state: State
+    load: float
+    neighbours: tuple[NodeState, ...]
+    callers: int
+    handoff_failures: int
 
 
 class Membership:
@@ -94,6 +118,19 @@ class Membership:
             load=self._load,
             address=self._address,
             pid=os.getpid(),
+        )
+
+    def statistics(self) -> ClusterStatistics:
+        control = self.control
+        states = [link.state for link in self.neighbours.links.values()]
+        return ClusterStatistics(
+            slot=self.owner.slot,
+            incarnation=self.owner.incarnation,
+            state=self.state,
+            load=self._load,
+            neighbours=tuple(state for state in states if state is not None),
+            callers=0 if control is None else len(control.callers),
+            handoff_failures=0 if control is None else control.failures,
         )
 
     def check(self) -> None:

@@ -312,3 +312,12 @@ def _request_of(scope: Scope) -> Request:
     length = request.headers.get("content-length", "0")
     request.length = int(length) if length.isascii() and length.isdigit() else 0
     return request
+
+
+async def answer_lifespan(scope: Any, receive: Any, send: Any) -> None:
+    """An application that has nothing to start and nothing to stop."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
