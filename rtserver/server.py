@@ -88,6 +88,8 @@ class Server(Sending, Registering, Users):
         self.parser = parser or _json_parser(self.config)
         self.adapter_factory = adapter
         self.engine = Engine(self.config, self)
+        # Serves what is not Engine.IO's, unless ``serve`` is given another.
+        self.http_app: ASGIApp | None = None
         self.quiet = LimitedLog()
         self.clients: set[Client] = set()
         self.slow_handlers = 0
@@ -293,6 +295,7 @@ class Server(Sending, Registering, Users):
             OSError: An address cannot be listened on.
         """
         factory = type(self).app_factory
+        app = app or self.http_app
         served = app if factory is None else factory(self, app)
         self._stopping = trio.Event()
         node = Node(self.engine, served, websockets=websockets)
