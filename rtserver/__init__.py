@@ -9,7 +9,7 @@ from rtserver.core.broadcast import Broadcast, RemoteSocket
 from rtserver.core.handshake import Handshake
 from rtserver.core.namespace import Namespace, ParentNamespace
 from rtserver.core.pipeline import ConnectContext, EmitContext, EventContext, Middleware, Proceed, RequestContext
-from rtserver.core.rooms import user_room
+from rtserver.core.rooms import user_of, user_room
 from rtserver.core.socket import Socket
 from rtserver.errors import (
     AckTimeout,
@@ -68,5 +68,6 @@ __all__ = [
     "Socket",
     "create_app",
     "event",
+    "user_of",
     "user_room",
 ]

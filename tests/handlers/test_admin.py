@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from rtserver import Server, Socket
+from rtserver import Server, Socket, user_room
 from rtserver.client import ConnectError
 from rtserver.handlers.admin.events import NodeReport
 from rtserver.handlers.admin.handlers import register
@@ -27,6 +27,11 @@ def build(**options: Any) -> Server:
     def identify(socket: Socket) -> None:
         if socket.handshake.auth.get("admin"):
             socket.user = SimpleNamespace(id="root", scopes=frozenset(["admin"]))
+
+    @io.use
+    def name(socket: Socket) -> None:
+        if user := socket.handshake.auth.get("user"):
+            socket.join(user_room(user))
 
     @io.on("join")
     def join(socket: Socket, room: str) -> None:
@@ -81,7 +86,7 @@ async def test_sockets_and_rooms_are_found_by_page() -> None:
     async with (
         open_server(build()) as server,
         server.socket("/admin", auth=ADMIN) as admin,
-        server.socket() as one,
+        server.socket(auth={"user": "ann"}) as one,
         server.socket() as two,
         server.socket(),
     ):
@@ -94,7 +99,9 @@ async def test_sockets_and_rooms_are_found_by_page() -> None:
         rest = await admin.call("cluster:sockets", {"namespace": "/", "size": 2, "offset": 2})
         assert len(rest["sockets"]) == 1
         found = await admin.call("cluster:sockets", {"namespace": "/", "search": "bar"})
-        assert [(found["total"], found["sockets"][0]["rooms"])] == [(1, ["bar", "hall"])]
+        (ann,) = found["sockets"]
+        assert (ann["user"], ann["rooms"]) == ("ann", ["bar", "hall"])
+        assert (await admin.call("cluster:sockets", {"namespace": "/", "search": "ann"}))["total"] == 1
         rooms_found = await admin.call("cluster:rooms", {"namespace": "/"})
         assert rooms_found == {"total": 2, "rooms": [{"name": "hall", "sockets": 2}, {"name": "bar", "sockets": 1}]}
         unknown = await admin.call("cluster:sockets", {"namespace": "/nowhere"})

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import trio
 
-from rtserver import ConnectRefused, EventRefused, Server, Socket
+from rtserver import ConnectRefused, EventRefused, Server, Socket, user_of, user_room
 from rtserver.handlers.admin import events
 from rtserver.handlers.admin.reports import Reporter, Reports
 from rtserver.handlers.admin.watching import Watches
@@ -97,6 +97,7 @@ def register(
     """
     admin = Admin(io, disconnect_user, drain or io.stop)
     namespace = admin.namespace
+    namespace.emits(events.REPORT, events.SOCKET_EVENT)
 
     @namespace.use
     def check(socket: Socket) -> None:
@@ -125,7 +126,8 @@ def _register_searches(admin: Admin) -> None:
     async def rooms(socket: Socket, query: events.RoomsQuery) -> events.RoomsPage:
         sizes: dict[str, int] = {}
         for one in await _fetch(admin, query.namespace):
-            for room in one.rooms:
+            # Names of rooms that only the server fills are not printable.
+            for room in filter(str.isprintable, one.rooms):
                 if room != one.id and query.search in room:
                     sizes[room] = sizes.get(room, 0) + 1
         ranked = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[query.offset : query.offset + query.size]
@@ -213,12 +215,13 @@ async def _fetch(admin: Admin, name: str) -> list[Any]:
 
 def _summary(found: Any) -> events.SocketSummary:
     handshake = found.handshake if isinstance(found.handshake, dict) else {}
-    user = found.data.get("user") if isinstance(found.data, dict) else None
-    rooms = sorted(room for room in found.rooms if room != found.id)
+    user = user_of(found.rooms)
+    own = {found.id} if user is None else {found.id, user_room(user)}
+    rooms = sorted(room for room in found.rooms if room not in own)
     since = handshake.get("issued")
     return events.SocketSummary(
         id=found.id,
-        user=None if user is None else str(user),
+        user=user,
         address=str(handshake.get("address", "")),
         since=since if isinstance(since, int) else 0,
         rooms=rooms[: events.PAGE_SIZE],
