@@ -19,7 +19,7 @@ from typing import NamedTuple
 import trio
 
 from rtserver.cluster.datagrams import connect_to, receive, send
-from rtserver.cluster.rundir import find_sockets
+from rtserver.cluster.rundir import find_sockets, socket_path
 from rtserver.errors import ProtocolError
 from rtserver.protocol.handoff import MAX_HOPS, Metadata, NodeState, decode, encode_connection
 from rtserver.protocol.sid import Owner, SidCodec
@@ -30,8 +30,6 @@ from rtserver.transports.loop import READ, WRITE
 from rtserver.transports.request import Request
 
 SCAN_EVERY = 0.5
-# A sid of a node that nobody has seen makes us look at once, but not for each request.
-SCAN_AGAIN_AFTER = 0.05
 PASS_SECONDS = 1.0
 MAX_WAITING = 256
 # The kernel has no room now, and will have some: the queue is full, or too many sockets are on their way.
@@ -179,7 +177,6 @@ class Neighbours:
         self._own = own
         self._codec = codec
         self._door = door
-        self._scanned_at = -math.inf
 
     def find(self, request: Request, hops: int) -> Neighbour | None:
         """Who a request is for: the holder of its session, or while we drain anybody who takes new ones."""
@@ -197,9 +194,8 @@ class Neighbours:
         owner = self._codec.read(sid)
         if owner is None or owner.slot == self._own.slot:
             return None
-        if owner.slot not in self.links and trio.current_time() >= self._scanned_at + SCAN_AGAIN_AFTER:
-            self.scan()
-        link = self.links.get(owner.slot)
+        # One that has just come may not have been seen yet.
+        link = self.links.get(owner.slot) or self._connect(owner.slot, socket_path(self._directory, owner.slot))
         if link is None or (link.state is not None and link.state.incarnation != owner.incarnation):
             return None
         # One that has not said anything yet may have the session, and says so itself if it has not.
@@ -213,13 +209,16 @@ class Neighbours:
 
     def scan(self) -> None:
         """Connect to nodes that have come."""
-        self._scanned_at = trio.current_time()
         for slot, path in find_sockets(self._directory).items():
-            if slot == self._own.slot or slot in self.links:
-                continue
-            sock = connect_to(path)
-            if sock is not None:
-                self.links[slot] = Link(self._door, slot, sock, self._forget)
+            if slot != self._own.slot and slot not in self.links:
+                self._connect(slot, path)
+
+    def _connect(self, slot: int, path: Path) -> Link | None:
+        sock = connect_to(path)
+        if sock is None:
+            return None
+        link = self.links[slot] = Link(self._door, slot, sock, self._forget)
+        return link
 
     async def run(self) -> None:
         """Look for new nodes now and then."""

@@ -186,6 +186,9 @@ class HttpConnection(Connection):
         if neighbour is not None:
             self._pass_on(request, neighbour)
             return
+        if self.metadata.hops:
+            # Hops are counted between two answers: tabs of several nodes may share a connection for long.
+            self.metadata = Metadata(hops=0, secure=self.metadata.secure, peer=self.metadata.peer)
         if not self.host.owns(request.path):
             received, self._buffer = request.raw + self._buffer, b""
             self.host.hand_over(self, request, received)
