@@ -301,7 +301,7 @@ class Server(Sending, Registering, Users):
         node = Node(self.engine, served, websockets=websockets)
         async with AsyncExitStack() as stack:
             bound = stack.enter_context(node.listening(addresses or ("127.0.0.1:8000",)))
-            self._membership = None
+            stack.callback(self._has_left)
             if self.config.secret:
                 self._membership = await stack.enter_async_context(join(self.config, self.engine, node, bound))
             await stack.enter_async_context(self.lifetime())
@@ -315,6 +315,9 @@ class Server(Sending, Registering, Users):
             finally:
                 self._stopping = None
                 node.stop_listening()
+
+    def _has_left(self) -> None:
+        self._membership = None
 
     async def _start(self, node: Node) -> None:
         assert self._nursery is not None

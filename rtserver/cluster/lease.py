@@ -20,8 +20,10 @@ import structlog
 import trio
 
 from rtserver.cluster.slots import SLOTS, NoSlot, hold_slot
+from rtserver.errors import ConfigurationError
 from rtserver.protocol.handoff import LeasedState, NodeState, encode_lease
 from rtserver.protocol.sid import Owner
+from rtserver.types import Secret
 
 log = structlog.get_logger("rtserver.cluster")
 
@@ -117,9 +119,11 @@ async def hold_lease(url: str, directory: Path) -> AsyncIterator[Lease]:
         NoSlot: Every slot is taken.
         ConfigurationError: The URL cannot be used.
     """
-    client = redis.Redis.from_url(
-        url, socket_timeout=COMMAND_SECONDS, socket_connect_timeout=COMMAND_SECONDS, protocol=3
-    )
+    try:
+        client = redis.Redis.from_url(url, socket_timeout=COMMAND_SECONDS, socket_connect_timeout=COMMAND_SECONDS)
+    except (ValueError, TypeError) as exc:
+        # Without the cause: it may repeat a password.
+        raise ConfigurationError("redis_url", Secret(""), f"a URL of Redis ({type(exc).__name__})") from None
     token = secrets.token_urlsafe(16)
     try:
         with contextlib.ExitStack() as stack:

@@ -12,25 +12,28 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Protocol, cast
 
 import structlog
 import trio
 
 from rtserver.cluster.control import Control
 from rtserver.cluster.drain import let_go
-from rtserver.cluster.lease import Lease, hold_lease
 from rtserver.cluster.neighbours import Neighbours
 from rtserver.cluster.rundir import open_run_dir, socket_path
 from rtserver.cluster.slots import take_slot
 from rtserver.config import Config
 from rtserver.entropy import random_bytes
+from rtserver.errors import ConfigurationError
 from rtserver.protocol.handoff import NodeState, State, encode_state
 from rtserver.protocol.sid import RANDOM_BYTES, Owner, SidCodec
 from rtserver.transports.engine import Engine
 from rtserver.transports.node import Node
+from rtserver.types import Secret
 
 log = structlog.get_logger("rtserver.cluster")
 
@@ -39,6 +42,19 @@ ANNOUNCE_EVERY = 1.0
 FULL_AT = 0.90
 NOT_FULL_AT = 0.85
 _ANYWHERE = ("0.0.0.0:", "[::]:")
+
+
+class Lease(Protocol):
+    """A slot that has to be renewed. See ``rtserver.cluster.lease``."""
+
+    @property
+    def owner(self) -> Owner: ...
+
+    async def keep(self, describe: Callable[[], NodeState], on_lost: Callable[[], None]) -> None:
+        """Renew it until it is lost."""
+
+    def changed(self) -> None:
+        """The state is another one: do not wait to say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +231,19 @@ async def join(config: Config, engine: Engine, node: Node, addresses: list[str])
                 owner = stack.enter_context(take_slot(directory))
                 yield Membership(config, owner, directory, engine, node, address)
         else:
-            async with hold_lease(config.redis_url.reveal(), directory) as lease:
+            async with _hold_lease(config.redis_url.reveal(), directory) as lease:
                 yield Membership(config, lease.owner, directory, engine, node, address, lease)
     finally:
         engine.new_sid = usual
+
+
+def _hold_lease(url: str, directory: Path) -> AbstractAsyncContextManager[Lease]:
+    # Loaded when it is wanted: a node without Redis needs no client for it.
+    try:
+        module = import_module("rtserver.cluster.lease")
+    except ModuleNotFoundError as exc:
+        raise ConfigurationError("redis_url", Secret(""), "none, or an installation of rtserver[redis]") from exc
+    return cast(AbstractAsyncContextManager[Lease], module.hold_lease(url, directory))
 
 
 def _reachable(addresses: list[str]) -> str | None:

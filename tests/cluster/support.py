@@ -35,6 +35,12 @@ async def start_node(nursery: trio.Nursery, run_dir: Path, **options: Any) -> Si
     return await start_site(nursery, io, "front")
 
 
+async def ended(site: Site) -> None:
+    """End it, and wait until its slot is free again."""
+    await site.end()
+    await eventually(lambda: site.io.statistics().cluster is None)
+
+
 async def know_each_other(*sites: Site) -> None:
     """Wait until every node has heard of every other one."""
 

@@ -16,6 +16,7 @@ from tests.cluster.support import (
     UNKNOWN_SID,
     Caller,
     connections,
+    ended,
     eventually,
     hung_up,
     know_each_other,
@@ -29,11 +30,6 @@ def passed_on(site: Site) -> int:
     node = site.io.statistics().node
     assert node is not None
     return node.passed_on
-
-
-async def ended(site: Site) -> None:
-    await site.end()
-    await eventually(lambda: not site.io.running)
 
 
 async def three_nodes(nursery: trio.Nursery, run_dir: Path) -> list[Site]:
