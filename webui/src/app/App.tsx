@@ -1,13 +1,15 @@
 /** The frame around the pages: who is signed in, where one can go, how the page is connected. */
 import { ActionIcon, AppShell, Burger, Button, Group, Loader, Menu, NavLink, Text, useComputedColorScheme, useMantineColorScheme } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { lazy, Suspense, useEffect, useMemo, type MouseEvent } from "react";
+import { lazy, Suspense, useCallback, useEffect, useMemo, useState, type MouseEvent } from "react";
 import { AccountsPage } from "../features/accounts/AccountsPage";
 import { ChatPage } from "../features/chat/ChatPage";
-import { useTheConnection } from "../lib/connection";
+import { useSocketEvent, useTheConnection } from "../lib/connection";
+import type { ClientToServerEvents, ServerToClientEvents } from "../lib/events";
 import type { Credentials } from "../lib/socket";
 import { useSession, type SessionStore } from "../lib/session";
 import { ConnectionBar } from "./ConnectionBar";
+import { useRenewal } from "./useRenewal";
 import { navigate, useRoute, type Route } from "./useRoute";
 
 const ClusterPage = lazy(() => import("../features/cluster/ClusterPage"));
@@ -20,12 +22,17 @@ export function App({ sessions }: { sessions: SessionStore }) {
   const [menuOpen, menu] = useDisclosure(false);
   const credentials = useMemo<Credentials>(() => () => ({ token: sessions.get()?.token }), [sessions]);
   const signedIn = session !== null;
+  const [node, setNode] = useState<string | null>(null);
+  const main = connection.socket<ServerToClientEvents, ClientToServerEvents>("/", credentials);
+  useSocketEvent(main, "node:hello", (hello) => setNode(hello.node));
+  const signOut = useCallback(() => sessions.set(null), [sessions]);
+  useRenewal(sessions, connection);
 
   useEffect(() => {
     if (!signedIn) return;
-    connection.open();
+    connection.open(credentials);
     return () => connection.close();
-  }, [connection, signedIn]);
+  }, [connection, credentials, signedIn]);
 
   const links: { route: Route; label: string }[] = [
     { route: "/", label: "Chat" },
@@ -66,7 +73,7 @@ export function App({ sessions }: { sessions: SessionStore }) {
             </Group>
           </Group>
           <Group gap="sm" wrap="nowrap">
-            {signedIn && <ConnectionBar />}
+            {signedIn && <ConnectionBar node={node} />}
             <ColorSchemeButton />
             {session !== null && (
               <Menu>
@@ -76,7 +83,7 @@ export function App({ sessions }: { sessions: SessionStore }) {
                   </Button>
                 </Menu.Target>
                 <Menu.Dropdown>
-                  <Menu.Item onClick={() => sessions.set(null)}>Sign out</Menu.Item>
+                  <Menu.Item onClick={signOut}>Sign out</Menu.Item>
                 </Menu.Dropdown>
               </Menu>
             )}
@@ -103,7 +110,7 @@ export function App({ sessions }: { sessions: SessionStore }) {
           ) : route === "/cluster" ? (
             <ClusterPage credentials={credentials} />
           ) : (
-            <ChatPage credentials={credentials} user={session.user} onRefused={() => sessions.set(null)} />
+            <ChatPage credentials={credentials} user={session.user} onRefused={signOut} />
           )}
         </Suspense>
       </AppShell.Main>

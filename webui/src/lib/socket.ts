@@ -89,10 +89,23 @@ export class Connection {
     return socket as unknown as Socket<Incoming, Outgoing>;
   }
 
-  /** Connect, and stay connected until `close`. */
-  open(): void {
+  /**
+   * Connect, and stay connected until `close`.
+   *
+   * @param credentials - With these the main namespace is joined too, so that the connection stays
+   * while pages with sockets of their own come and go.
+   */
+  open(credentials?: Credentials): void {
     this.wanted = true;
+    if (credentials !== undefined) this.socket("/", credentials).connect();
     if (this.current.phase === "closed" || this.current.phase === "waiting") this.dial();
+  }
+
+  /** Show newer credentials in every namespace that has been joined. */
+  refresh(credentials: Record<string, unknown>): void {
+    for (const socket of this.sockets.values()) {
+      if (socket.connected) socket.emit("auth:refresh", credentials);
+    }
   }
 
   /** Do not wait for the next attempt. */
@@ -118,6 +131,7 @@ export class Connection {
   }
 
   private opened(): void {
+    clearTimeout(this.timer);
     this.attempt = 0;
     const recovered = this.everConnected;
     this.everConnected = true;
