@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted((ROOT / "rtserver").rglob("*.py"))
+MODULES = sorted([*(ROOT / "proxy").rglob("*.py"), *(ROOT / "rtserver").rglob("*.py")])
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MAX_LINES = 400
 
@@ -69,10 +69,13 @@ def test_the_architecture_calls_planned_what_is_not_there() -> None:
         ("protocol/trespass.py", "import trio", "rtserver.protocol is not allowed to import trio"),
         ("protocol/trespass.py", "import rtserver.logs", "rtserver.protocol is not allowed to import time"),
         ("middleware/one.py", "import rtserver.middleware.two", "rtserver.middleware.one is not allowed to import"),
+        ("core/trespass.py", "import proxy", "rtserver is not allowed to import proxy"),
+        ("../proxy/trespass.py", "import rtserver.transports", "proxy is not allowed to import rtserver.transports"),
     ],
 )
 def test_a_module_that_leaves_its_layer_is_found(tmp_path: Path, path: str, source: str, complaint: str) -> None:
-    shutil.copytree(ROOT / "rtserver", tmp_path / "rtserver", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("proxy", "rtserver"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     target = tmp_path / "rtserver" / path
     target.parent.mkdir(exist_ok=True)
