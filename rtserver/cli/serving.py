@@ -120,7 +120,7 @@ async def _serve(server: Server, address: str) -> int:
         await signals.start(_stop_on_signal, server)
         async with trio.open_nursery() as serving:
             started: list[str] = await serving.start(server.serve, address)
-            click.echo(f"rtserver listening on {_url(started[0])}")
+            click.echo(_greeting(server, started[0]))
         signals.cancel_scope.cancel()
     return 0
 
@@ -137,8 +137,12 @@ async def _stop_on_signal(server: Server, task_status: trio.TaskStatus[None] = t
             server.stop()
 
 
-def _url(address: str) -> str:
-    return address if address.startswith("unix:") else f"http://{address}"
+def _greeting(server: Server, address: str) -> str:
+    cluster = server.statistics().cluster
+    if cluster is not None:
+        # Not as a link: who opens it would go past the proxy.
+        return f"rtserver node {cluster.slot} listening on {address}"
+    return f"rtserver listening on {address if address.startswith('unix:') else f'http://{address}'}"
 
 
 def _configure_logs(level: str) -> None:

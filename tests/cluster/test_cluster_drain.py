@@ -138,7 +138,7 @@ def nodes(run_dir: Path, count: int, **settings: str) -> Iterator[tuple[list[sub
             )
             processes.append(process)
             assert process.stdout is not None
-            urls.append(process.stdout.readline().split()[-1])
+            urls.append("http://" + process.stdout.readline().split()[-1])
         yield processes, urls
     finally:
         for process in processes:

@@ -308,7 +308,7 @@ def test_a_node_that_is_killed_leaves_its_slot_to_the_next_one(tmp_path: Path) -
     for ending in (signal.SIGKILL, signal.SIGTERM):
         with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            assert process.stdout.readline().startswith("rtserver listening")
+            assert process.stdout.readline().startswith("rtserver node 0 listening")
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as caller:
                 caller.connect(str(tmp_path / "run" / "node-0.sock"))
                 assert b'"slot":0' in caller.recv(1_000)

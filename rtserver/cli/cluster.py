@@ -1,0 +1,103 @@
+"""``rtserver cluster``: a whole cluster on one machine, as its ``Procfile`` says.
+
+Rule: what is not given is made up, for this run alone: a secret, a run directory, a Redis
+with a password on a free port. Honcho runs the processes; told to end, all of them end,
+and that is a success.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+import click
+import httpx
+
+READY_EVERY = 0.2
+
+
+@click.command()
+@click.argument("target", metavar="[MODULE:SERVER]", required=False)
+@click.option("--nodes", type=click.IntRange(1, 1_000), default=2, show_default=True, help="How many.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the proxy.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="Port of the proxy.")
+@click.option(
+    "--procfile",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default="Procfile",
+    show_default=True,
+    help="What to run.",
+)
+def cluster(target: str | None, nodes: int, host: str, port: int, procfile: Path) -> None:
+    """Run a Redis, nodes that serve MODULE:SERVER, and the proxy; print one URL."""
+    with tempfile.TemporaryDirectory(prefix="rtserver-") as directory:
+        listen = f"{f'[{host}]' if ':' in host else host}:{port or _free_port(host)}"
+        environment = _settings(os.environ, Path(directory), target, listen)
+        sys.exit(_Run(procfile, nodes, environment, f"http://{listen}").run())
+
+
+def _settings(given: Mapping[str, str], directory: Path, target: str | None, listen: str) -> dict[str, str]:
+    made_up = {
+        "RTSERVER_SECRET": secrets.token_urlsafe(32),
+        "RTSERVER_RUN_DIR": str(directory / "run"),
+        "RTSERVER_REDIS_URL": f"redis://:{secrets.token_urlsafe(16)}@127.0.0.1:{_free_port('127.0.0.1')}/0",
+        "RTSERVER_APP": "",
+    }
+    chosen = {**made_up, **{name: value for name, value in given.items() if value}, "RTSERVER_PROXY_LISTEN": listen}
+    if target is not None:
+        chosen["RTSERVER_APP"] = target
+    # What the Procfile names is what this command was installed with.
+    chosen["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{given.get('PATH', os.defpath)}"
+    chosen["PYTHONUNBUFFERED"] = "1"
+    return chosen
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.bind((host, 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class _Run:
+    def __init__(self, procfile: Path, nodes: int, environment: dict[str, str], url: str) -> None:
+        self._url = url
+        self._told = threading.Event()
+        # Not the terminal's signals, but ours, reach what runs: each of them once.
+        self._honcho = subprocess.Popen(
+            [sys.executable, "-m", "honcho", "start", "-f", str(procfile), "-e", os.devnull, "-c", f"node={nodes}"],
+            env=environment,
+            start_new_session=True,
+        )
+
+    def run(self) -> int:
+        """The status to end with."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        threading.Thread(target=self._announce, daemon=True).start()
+        status = self._honcho.wait()
+        return 0 if self._told.is_set() else status or 1
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._told.set()
+        self._honcho.terminate()
+
+    def _announce(self) -> None:
+        """Print the URL as soon as somebody who opens it gets an answer."""
+        while not self._told.wait(READY_EVERY):
+            try:
+                ready = httpx.get(f"{self._url}/readyz", trust_env=False).status_code == 200
+            except httpx.TransportError:
+                continue
+            if ready:
+                click.echo(f"rtserver cluster at {self._url}")
+                return
