@@ -148,17 +148,24 @@ class Link:
             self._door.turn_away(self._waiting.popleft().sock)
 
     def close(self) -> None:
-        """The other node is gone, or we are."""
-        if self.closed:
-            return
-        self.closed = True
-        self._door.loop.remove(self._sock)
-        self._sock.close()
-        self._door.deadlines.discard(self)
-        self._on_gone(self)
-        waiting, self._waiting = self._waiting, deque()
-        for one in waiting:
+        """The other node is gone."""
+        for one in self._end():
             self._answer_here(one.sock, one.metadata, one.received)
+
+    def drop(self) -> None:
+        """We are gone, and nothing is answered here any more."""
+        for one in self._end():
+            one.sock.close()
+
+    def _end(self) -> deque[_Waiting]:
+        waiting, self._waiting = self._waiting, deque()
+        if not self.closed:
+            self.closed = True
+            self._door.loop.remove(self._sock)
+            self._sock.close()
+            self._door.deadlines.discard(self)
+            self._on_gone(self)
+        return waiting
 
 
 class Neighbours:
@@ -232,7 +239,7 @@ class Neighbours:
 
     def close(self) -> None:
         for link in list(self.links.values()):
-            link.close()
+            link.drop()
 
 
 def _burden(link: Link) -> int:

@@ -303,3 +303,20 @@ async def test_what_waits_for_a_node_that_dies_is_answered_here(tmp_path: Path) 
             await eventually(lambda: passed_on(first) == 400)
         assert (await clients[-1].receive()).facts == UNKNOWN_SID
         await first.end()
+
+
+async def test_what_waits_for_a_node_does_not_outlive_this_one(tmp_path: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        first = await start_node(nursery, tmp_path / "run", shutdown_timeout=0.05)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asleep:
+            asleep.bind(str(tmp_path / "run" / "node-1.sock"))
+            asleep.listen()
+            sid = SidCodec([SECRET]).mint(Owner(1, 0), bytes(12))
+            clients = [await first.http() for _ in range(400)]
+            for client in clients:
+                await client.send("GET", f"{PATH}?{POLLING}&sid={sid}")
+            await eventually(lambda: passed_on(first) == 400)
+            first.io.stop()
+            await hung_up(clients[-1])
+            await eventually(lambda: first.io.statistics().cluster is None)
+        await first.end()
