@@ -26,6 +26,7 @@ BUN = str(PEERS / "node_modules" / ".bin" / "bun")
 COMMANDS: dict[str, Sequence[str]] = {
     "rtserver": (*OURS, "servers.rtserver_node:plain"),
     "rtserver-async": (*OURS, "servers.rtserver_node:lazy"),
+    "rtserver-full": (*OURS, "servers.rtserver_full:io"),
     "node": ("node", str(PEERS / "node.mjs"), "{port}"),
     "bun": (BUN, str(PEERS / "bun.mjs"), "{port}"),
     "python-socketio": (sys.executable, str(PEERS / "python_socketio.py"), "{port}"),

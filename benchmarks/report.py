@@ -33,7 +33,7 @@ class Results:
 
     def ratio(self, bar: Bar, figure: Figure | None = None) -> float | None:
         """This server's median over the peer's, of the bar's figure or another one; None without both."""
-        ours, theirs = (self.values(bar.measure, server, figure or bar.figure) for server in ("rtserver", bar.peer))
+        ours, theirs = (self.values(bar.measure, server, figure or bar.figure) for server in (bar.ours, bar.peer))
         if not ours or not theirs or not (peer := statistics.median(theirs)):
             return None
         return statistics.median(ours) / peer
@@ -151,7 +151,7 @@ def _bars(results: Results) -> list[str]:
         cpu = results.ratio(bar, "cpu_us") if bar.figure == "per_second" else None
         cells = (
             bar.name,
-            titles[bar.measure],
+            titles[bar.measure] if bar.ours == "rtserver" else f"{titles[bar.measure]}, {bar.ours}",
             UNITS[bar.figure],
             f"{ratio:.2f} × {bar.peer}",
             must,

@@ -72,10 +72,11 @@ class Buckets:
         max_keys: So many keys have a bucket of their own.
     """
 
-    __slots__ = ("_full_at", "_max", "_overflow", "_swept_at", "_tolerance", "rate")
+    __slots__ = ("_full_at", "_interval", "_max", "_overflow", "_swept_at", "_tolerance", "rate")
 
     def __init__(self, rate: Rate, max_keys: int = MAX_KEYS) -> None:
         self.rate = rate
+        self._interval = rate.interval
         # Half an interval of a millionth keeps rounding from costing the last of a burst.
         self._tolerance = rate.interval * (rate.burst - 1) + rate.interval * 1e-6
         self._max = max_keys
@@ -91,17 +92,16 @@ class Buckets:
             now: In seconds of a clock that only goes forward.
         """
         table = self._full_at
-        full_at = table.get(key)
-        if full_at is None:
-            if len(table) >= self._max:
+        full_at = table.get(key, now)
+        if full_at <= now:
+            if len(table) >= self._max and key not in table:
                 return self._take_without_room(key, now)
-            full_at = now
-        elif full_at < now:
-            full_at = now
+            table[key] = now + self._interval
+            return 0.0
         wait = full_at - now - self._tolerance
         if wait > 0:
             return wait
-        table[key] = full_at + self.rate.interval
+        table[key] = full_at + self._interval
         return 0.0
 
     def _take_without_room(self, key: Any, now: float) -> float:
