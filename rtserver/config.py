@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
@@ -98,6 +99,7 @@ class Options(TypedDict, total=False):
     advertise: str | None
     drain_rate: int
     drain_timeout: float
+    trusted_proxies: str | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ class Config:
         advertise: The ``host:port`` that other machines reach this node by; None is where it listens.
         drain_rate: Sessions closed each second when a node of a cluster is drained.
         drain_timeout: Seconds after which a drained node closes all sessions that are left.
+        trusted_proxies: Networks of proxies whose ``X-Forwarded-For`` and ``-Proto`` are believed.
     """
 
     path: str = "/socket.io/"
@@ -191,6 +194,7 @@ class Config:
     advertise: str | None = None
     drain_rate: int = 500
     drain_timeout: float = 20.0
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Config:
@@ -364,13 +368,22 @@ def _advertise(name: str, value: Any) -> str | None:
     return str(value)
 
 
-_TEXTS = ("path", "api_title", "api_version", "secret", "run_dir", "redis_url", "advertise")
+def _networks(name: str, value: Any) -> tuple[IPv4Network | IPv6Network, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        return tuple(ip_network(str(part).strip()) for part in parts if str(part).strip())
+    except (ValueError, TypeError) as exc:
+        raise ConfigurationError(name, value, "networks such as 10.0.0.0/8") from exc
+
+
+_TEXTS = ("path", "api_title", "api_version", "secret", "run_dir", "redis_url", "advertise", "trusted_proxies")
 
 _CONVERSIONS = {
     "secret": _secret,
     "run_dir": _run_dir,
     "redis_url": _redis_url,
     "advertise": _advertise,
+    "trusted_proxies": _networks,
     "path": _path,
     "transports": _transports,
     "cookie": _cookie,

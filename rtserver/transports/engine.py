@@ -25,6 +25,7 @@ from rtserver.transports.cors import OriginPolicy
 from rtserver.transports.counters import Counters
 from rtserver.transports.deadlines import Deadlines
 from rtserver.transports.exchange import Exchange
+from rtserver.transports.forwarded import believe
 from rtserver.transports.handshake import (
     BAD_HANDSHAKE_METHOD,
     BAD_REQUEST,
@@ -106,7 +107,7 @@ class Engine:
 
     def on_request(self, exchange: Exchange, body: bytes) -> None:
         """Serve a request that is not an upgrade."""
-        request = exchange.request
+        request = self._seen(exchange)
         preflight = self.origins.preflight(request)
         if preflight is not None:
             exchange.respond(preflight)
@@ -149,7 +150,7 @@ class Engine:
 
     def on_upgrade(self, exchange: Exchange) -> None:
         """Serve a request to become a WebSocket."""
-        request = exchange.request
+        request = self._seen(exchange)
         parameters = read_parameters(request.query)
         if not self.origins.allows(request):
             self.refuse(exchange, FORBIDDEN)
@@ -167,6 +168,12 @@ class Engine:
             self.refuse(exchange, UNSUPPORTED_VERSION)
         else:
             self._admit(exchange, self._open_websocket)
+
+    def _seen(self, exchange: Exchange) -> Request:
+        """The request, from whom trusted proxies say that it is."""
+        if self.config.trusted_proxies:
+            believe(exchange.request, self.config.trusted_proxies)
+        return exchange.request
 
     def refuse(self, exchange: Exchange, refusal: Refusal, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
         """Answer with a row of the error table."""
