@@ -65,6 +65,14 @@ def failures(site: Site) -> int:
     return cluster.handoff_failures
 
 
+def free_port() -> int:
+    """One that nobody has right now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
 def descriptors() -> int:
     """How many this process has open."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
