@@ -259,15 +259,19 @@ class Server(Sending, Registering, Users):
         with scope:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self.engine.deadlines.run)
-                self._nursery.start_soon(self._run_tasks)
+                await self._nursery.start(self._run_tasks)
                 self._permanent_tasks = 2
                 self.started_at = time.time()
                 self.engine.accepting = True
                 ready.set()
                 await trio.sleep_forever()
 
-    async def _run_tasks(self) -> None:
+    async def _run_tasks(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
+            # An adapter that reaches other nodes has a connection to keep.
+            if (keep := getattr(self.adapter_factory, "run", None)) is not None:
+                await nursery.start(keep)
+            task_status.started()
             for task in self._background:
                 nursery.start_soon(task)
             for member in self._directory.middleware():

@@ -7,7 +7,7 @@ local and immediate; whatever may involve other nodes is async or fire-and-forge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -103,6 +103,9 @@ class NamespaceView(Protocol):
         """Make an event ready for sending."""
 
     def next_ack_id(self) -> int: ...
+
+    def start_task(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run ``task`` beside the handlers. Raises ``RuntimeError`` when the server does not run."""
 
     def on_server_side_event(self, args: Sequence[Any], answer: Callable[[Any], None] | None) -> None:
         """Another node has sent a server-side event; ``answer`` if it wants one."""

@@ -88,7 +88,6 @@ class Namespace(Sending, Registering):
         self.registry = registry
         self._ack_ids = itertools.count()
         self.adapter: Adapter = host.adapter_factory(self)
-        self.start_task = host.start_task
 
     def configure(self, config: Config, parser: Parser) -> None:
         """Go by these settings."""
@@ -136,6 +135,9 @@ class Namespace(Sending, Registering):
         self._host.quiet.warning("handler_blocks", handler=handler, namespace=self.name, seconds=round(seconds, 3))
 
     # What the adapter asks for.
+
+    def start_task(self, task: Callable[[], Awaitable[None]]) -> None:
+        self._host.start_task(task)
 
     def encode(self, args: Sequence[Any], ack_id: int | None, compress: bool) -> Outbound:
         return self.parser.encode_event(self.name, args, ack_id, compress=compress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -13,10 +13,12 @@ import trio.testing
 from rtserver import AckTimeout, LimitExceeded, Server, Socket
 from rtserver.adapters.base import AdapterFactory
 from rtserver.adapters.memory import MemoryAdapter
+from rtserver.adapters.redis import RedisAdapter
 from rtserver.client import ClientSocket
 from rtserver.testing import open_server
+from tests.services.redis import running_redis
 
-ADAPTERS: dict[str, AdapterFactory] = {"memory": MemoryAdapter}
+ADAPTERS = ("memory", "redis")
 
 
 def build(adapter: AdapterFactory, **options: Any) -> Server:
@@ -75,9 +77,17 @@ async def three_clients(adapter: AdapterFactory, **options: Any) -> AsyncIterato
         yield Three(server.io, clients)
 
 
-@pytest.fixture(params=list(ADAPTERS))
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(params=ADAPTERS)
 def adapter(request: pytest.FixtureRequest) -> AdapterFactory:
-    return ADAPTERS[request.param]
+    if request.param == "redis":
+        return RedisAdapter(request.getfixturevalue("redis_url"), request_timeout=1)
+    return MemoryAdapter
 
 
 async def test_a_socket_is_in_its_own_room_and_in_those_it_joined(adapter: AdapterFactory) -> None:
