@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, Unpack, cast, overload
 
@@ -18,8 +18,9 @@ import structlog
 import trio
 
 from rtserver.adapters.base import AdapterFactory
-from rtserver.adapters.memory import MemoryAdapter
-from rtserver.cluster.member import ClusterStatistics, Membership, join
+from rtserver.cluster.adapter import adapter_for
+from rtserver.cluster.member import ClusterStatistics
+from rtserver.cluster.site import Site, open_site
 from rtserver.config import Config, Options
 from rtserver.core.admission import Admission, AllowRequest
 from rtserver.core.broadcast import Broadcast
@@ -34,7 +35,7 @@ from rtserver.protocol.socketio.json_parser import JSONParser
 from rtserver.protocol.socketio.parser import Parser
 from rtserver.transports.asgi import ASGIApp, EngineAsgi, answer_lifespan
 from rtserver.transports.engine import Engine, EngineStatistics
-from rtserver.transports.node import Node, NodeStatistics
+from rtserver.transports.node import NodeStatistics
 from rtserver.transports.request import Request
 from rtserver.transports.session import EngineSession
 from rtserver.types import Auth
@@ -62,7 +63,7 @@ class Server(Sending, Registering, Users):
 
     Args:
         parser: Encodes packets; ``JSONParser`` unless given. Clients must use the same.
-        adapter: Makes the adapter of each namespace; ``MemoryAdapter`` unless given.
+        adapter: Makes the adapter of each namespace; ``RedisAdapter`` with a ``redis_url``, else ``MemoryAdapter``.
         allow_request: Decides on each handshake, plain or async: False or ``RequestRefused`` refuses it.
         middleware: For every namespace. ``use`` adds to the main one only.
         options: The settings, see ``Config``.
@@ -77,7 +78,7 @@ class Server(Sending, Registering, Users):
         self,
         *,
         parser: Parser | None = None,
-        adapter: AdapterFactory = MemoryAdapter,
+        adapter: AdapterFactory | None = None,
         allow_request: AllowRequest | None = None,
         middleware: Sequence[Middleware] = (),
         **options: Unpack[Options],
@@ -86,7 +87,8 @@ class Server(Sending, Registering, Users):
         self._parser = parser
         self.config = Config.of(self._options)
         self.parser = parser or _json_parser(self.config)
-        self.adapter_factory = adapter
+        self._adapter = adapter
+        self.adapter_factory = adapter or adapter_for(self.config)
         self.engine = Engine(self.config, self)
         # Serves what is not Engine.IO's, unless ``serve`` is given another.
         self.http_app: ASGIApp | None = None
@@ -99,8 +101,7 @@ class Server(Sending, Registering, Users):
         self._admission = Admission(allow_request)
         self._nursery: trio.Nursery | None = None
         self._stopping: trio.Event | None = None
-        self._node: Node | None = None
-        self._membership: Membership | None = None
+        self._site: Site | None = None
         self._permanent_tasks = 0
         self._background: list[Callable[[], Awaitable[None]]] = []
         self.main = self._directory.named("/")
@@ -121,8 +122,10 @@ class Server(Sending, Registering, Users):
         self._options = merged
         self.parser = self._parser or _json_parser(self.config)
         self.engine = Engine(self.config, self)
+        self.adapter_factory = self._adapter or adapter_for(self.config)
         for namespace in self.namespaces.values():
             namespace.configure(self.config, self.parser)
+            namespace.adopt(self.adapter_factory)
 
     # Namespaces.
 
@@ -302,35 +305,20 @@ class Server(Sending, Registering, Users):
         app = app or self.http_app
         served = app if factory is None else factory(self, app)
         self._stopping = trio.Event()
-        node = Node(self.engine, served, websockets=websockets)
-        async with AsyncExitStack() as stack:
-            bound = stack.enter_context(node.listening(addresses or ("127.0.0.1:8000",)))
-            stack.callback(self._has_left)
-            if self.config.secret:
-                self._membership = await stack.enter_async_context(join(self.config, self.engine, node, bound))
-            await stack.enter_async_context(self.lifetime())
-            await self._start(node)
-            log.info("listening", addresses=bound)
-            task_status.started(bound)
+        addresses = addresses or ("127.0.0.1:8000",)
+        async with open_site(self.engine, served, addresses, websockets=websockets) as site, self.lifetime():
+            assert self._nursery is not None
+            self._site = site
+            self._permanent_tasks += 1
+            await self._nursery.start(site.run, self.stop)
+            log.info("listening", addresses=site.addresses)
+            task_status.started(site.addresses)
             try:
                 await self._stopping.wait()
-                if self._membership is not None:
-                    await self._membership.leave()
+                await site.leave()
             finally:
                 self._stopping = None
-                node.stop_listening()
-
-    def _has_left(self) -> None:
-        self._membership = None
-
-    async def _start(self, node: Node) -> None:
-        assert self._nursery is not None
-        self._node = node
-        self._permanent_tasks += 1
-        await self._nursery.start(node.run)
-        if self._membership is not None:
-            self._permanent_tasks += 1
-            await self._nursery.start(self._membership.run, self.stop)
+                site.node.stop_listening()
 
     def stop(self) -> None:
         """Make ``serve`` drain and return.
@@ -352,13 +340,13 @@ class Server(Sending, Registering, Users):
         """Nobody new, flush, close at the transport, let handlers finish; all within ``shutdown_timeout``."""
         self._say_goodbye()
         with trio.move_on_after(self.config.shutdown_timeout):
-            if self._node is not None:
-                await self._node.drain()
+            if self._site is not None:
+                await self._site.node.drain()
             while self._unfinished_tasks():  # noqa: ASYNC110 - a nursery tells nobody that a task has ended
                 await trio.sleep(0.01)
-        if self._node is not None:
-            self._node.close()
-            self._node = None
+        if self._site is not None:
+            self._site.node.close()
+            self._site = None
         for session in list(self.engine.sessions.values()):
             session.fail("server shutting down")
             session.told()
@@ -394,8 +382,8 @@ class Server(Sending, Registering, Users):
             started_at=self.started_at,
             engine=self.engine.statistics(),
             namespaces=tuple(namespace.statistics() for namespace in self.namespaces.values()),
-            node=None if self._node is None else self._node.statistics(),
-            cluster=None if self._membership is None else self._membership.statistics(),
+            node=None if self._site is None else self._site.node.statistics(),
+            cluster=None if self._site is None else self._site.statistics(),
         )
 
 

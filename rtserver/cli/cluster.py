@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -39,10 +40,31 @@ READY_EVERY = 0.2
 )
 def cluster(target: str | None, nodes: int, host: str, port: int, procfile: Path) -> None:
     """Run a Redis, nodes that serve MODULE:SERVER, and the proxy; print one URL."""
-    with tempfile.TemporaryDirectory(prefix="rtserver-") as directory:
+    with _own_terminal(), tempfile.TemporaryDirectory(prefix="rtserver-") as directory:
         listen = f"{f'[{host}]' if ':' in host else host}:{port or _free_port(host)}"
         environment = _settings(os.environ, Path(directory), target, listen)
         sys.exit(_Run(procfile, nodes, environment, f"http://{listen}").run())
+
+
+@contextmanager
+def _own_terminal() -> Iterator[None]:
+    """Be the one that Ctrl-C reaches, and the only one.
+
+    Whoever has started us, make for one, would end with a failure as soon as it is pressed.
+    """
+    terminal, before = 0, os.getpgrp()
+    if before == os.getpid() or not os.isatty(terminal) or os.tcgetpgrp(terminal) != before:
+        yield
+        return
+    # To be stopped would leave whoever waits for us without a terminal.
+    for number in (signal.SIGTTOU, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    os.setpgid(0, 0)
+    os.tcsetpgrp(terminal, os.getpgrp())
+    try:
+        yield
+    finally:
+        os.tcsetpgrp(terminal, before)
 
 
 def _settings(given: Mapping[str, str], directory: Path, target: str | None, listen: str) -> dict[str, str]:

@@ -95,6 +95,11 @@ class Namespace(Sending, Registering):
         self.parser = parser
         self.slow_handler = config.slow_handler
 
+    def adopt(self, adapter_factory: AdapterFactory) -> None:
+        """Go by another adapter. Nobody is here yet."""
+        self.adapter.close()
+        self.adapter = adapter_factory(self)
+
     def __repr__(self) -> str:
         return f"<Namespace {self.name}>"
 

@@ -9,13 +9,14 @@ import json
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import trio
 
 from rtserver import Server
-from tests.behaviour.support import PATIENCE, HttpClient, Site, start_site
+from tests.behaviour.support import PATIENCE, HttpClient, Site, open_tcp
 
 SECRET = "a secret of the tests"
 POLLING = "EIO=4&transport=polling"
@@ -29,16 +30,33 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await trio.lowlevel.checkpoint()
 
 
-async def start_node(nursery: trio.Nursery, run_dir: Path, **options: Any) -> Site:
+@dataclass
+class NodeSite(Site):
+    """A node. ``gone`` is set when ``serve`` has returned."""
+
+    gone: trio.Event = field(default_factory=trio.Event)
+
+
+async def start_node(nursery: trio.Nursery, run_dir: Path, **options: Any) -> NodeSite:
     """A node; the first one gets slot 0, and so on. Its end waits for nobody, unless told to."""
     io = Server(**{"secret": SECRET, "run_dir": run_dir, "drain_timeout": 0.05, **options})
-    return await start_site(nursery, io, "front")
+    gone = trio.Event()
+
+    async def run(task_status: trio.TaskStatus[list[str]]) -> None:
+        try:
+            await io.serve("127.0.0.1:0", task_status=task_status)
+        finally:
+            gone.set()
+
+    (bound,) = await nursery.start(run)
+    return NodeSite("front", io, lambda: open_tcp(bound), io.stop, gone=gone)
 
 
-async def ended(site: Site) -> None:
+async def ended(site: NodeSite) -> None:
     """End it, and wait until its slot is free again."""
     await site.end()
-    await eventually(lambda: site.io.statistics().cluster is None)
+    with trio.fail_after(PATIENCE):
+        await site.gone.wait()
 
 
 async def know_each_other(*sites: Site) -> None:

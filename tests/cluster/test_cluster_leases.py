@@ -12,9 +12,8 @@ import trio
 
 from rtserver import Server
 from rtserver.errors import ConfigurationError
-from tests.behaviour.support import Site, start_site
 from tests.cluster.conftest import running_redis
-from tests.cluster.support import SECRET, ended, eventually, start_node
+from tests.cluster.support import NodeSite, ended, eventually, start_node
 
 
 def lease(store: redis.Redis, slot: int) -> dict[str, Any]:
@@ -24,7 +23,7 @@ def lease(store: redis.Redis, slot: int) -> dict[str, Any]:
     return found
 
 
-def owner(site: Site) -> tuple[int, int]:
+def owner(site: NodeSite) -> tuple[int, int]:
     cluster = site.io.statistics().cluster
     assert cluster is not None
     return cluster.slot, cluster.incarnation
@@ -63,7 +62,7 @@ async def test_each_life_of_a_slot_has_another_incarnation(tmp_path: Path, redis
 
 
 async def test_nodes_that_start_at_once_never_share_a_slot(tmp_path: Path, redis_url: str) -> None:
-    sites: list[Site] = []
+    sites: list[NodeSite] = []
     async with trio.open_nursery() as outer:
         async with trio.open_nursery() as nursery:
 
@@ -131,18 +130,18 @@ async def test_a_node_whose_slot_is_anothers_goes_and_leaves_it_alone(
 
 async def test_a_node_waits_for_its_redis(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
-        io = Server(secret=SECRET, run_dir=tmp_path / "run", redis_url=f"unix://{tmp_path}/redis.sock")
-        sites: list[Site] = []
+        sites: list[NodeSite] = []
 
         async def start() -> None:
-            sites.append(await start_site(nursery, io, "front"))
+            url = f"unix://{tmp_path}/redis.sock"
+            sites.append(await start_node(nursery, tmp_path / "run", redis_url=url))
 
         nursery.start_soon(start)
         await eventually((tmp_path / "run" / "slot-0.lock").exists)
-        assert not io.running
+        assert not sites
         with running_redis(tmp_path):
             await eventually(lambda: bool(sites))
-            assert io.ready
+            assert sites[0].io.ready
             await ended(sites[0])
 
 
@@ -156,10 +155,9 @@ async def test_a_node_goes_on_while_its_redis_is_away(tmp_path: Path, log_output
         await ended(site)
 
 
-async def test_a_url_that_is_none_of_redis_is_refused_without_its_password(tmp_path: Path) -> None:
-    io = Server(secret=SECRET, run_dir=tmp_path / "run", redis_url="carrier-pigeon://:hunter2@nowhere")
+def test_a_url_that_is_none_of_redis_is_refused_without_its_password() -> None:
     with pytest.raises(ConfigurationError) as refused:
-        await io.serve("127.0.0.1:0")
+        Server(redis_url="carrier-pigeon://:hunter2@nowhere")
     assert "hunter2" not in str(refused.value)
 
 

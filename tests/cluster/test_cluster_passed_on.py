@@ -15,6 +15,7 @@ from tests.cluster.support import (
     SECRET,
     UNKNOWN_SID,
     Caller,
+    NodeSite,
     connections,
     ended,
     eventually,
@@ -32,7 +33,7 @@ def passed_on(site: Site) -> int:
     return node.passed_on
 
 
-async def three_nodes(nursery: trio.Nursery, run_dir: Path) -> list[Site]:
+async def three_nodes(nursery: trio.Nursery, run_dir: Path) -> list[NodeSite]:
     sites = [await start_node(nursery, run_dir) for _ in range(3)]
     await know_each_other(*sites)
     return sites
@@ -318,5 +319,5 @@ async def test_what_waits_for_a_node_does_not_outlive_this_one(tmp_path: Path) -
             await eventually(lambda: passed_on(first) == 400)
             first.io.stop()
             await hung_up(clients[-1])
-            await eventually(lambda: first.io.statistics().cluster is None)
+            await first.gone.wait()
         await first.end()
