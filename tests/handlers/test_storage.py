@@ -41,9 +41,9 @@ async def until(condition: Callable[[], Any]) -> None:
             await trio.lowlevel.checkpoint()
 
 
-def add_user(name: str) -> Callable[[Connection], None]:
+def add_user(name: str) -> Callable[[Connection], Any]:
     row = {"id": name, "name": name, "name_key": name, "created_at": 1}
-    return lambda connection: connection.execute(users.insert(), row) and None
+    return lambda connection: connection.execute(users.insert(), row)
 
 
 def names(connection: Connection) -> list[str]:

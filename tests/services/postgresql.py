@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 USER = "postgres"
-SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
+SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "60"}
 
 
 def _programs() -> Path | None:

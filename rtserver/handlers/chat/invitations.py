@@ -10,8 +10,9 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from rtserver import EventRefused
 from rtserver.handlers.chat.events import MAX_INVITATIONS, Invitation, InviteByName, UserRef
-from rtserver.handlers.chat.queries import locked_room, name_key, now, require_role, role_in, room_of
+from rtserver.handlers.chat.queries import locked_room, now, require_role, role_in, room_of
 from rtserver.handlers.storage.database import Database
+from rtserver.handlers.storage.names import name_key
 from rtserver.handlers.storage.tables import invitations, rooms, users
 
 

@@ -38,10 +38,10 @@ class Messages:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def post(self, user_id: str, draft: Draft) -> tuple[Message, bool]:
-        """Store a message: it, and whether it is new. One that was stored before comes back as it is now."""
+    async def post(self, user_id: str, draft: Draft) -> Message:
+        """Store a message. One that was stored before is not stored again, and comes back as it is now."""
 
-        def change(connection: Connection) -> tuple[Message, bool]:
+        def change(connection: Connection) -> Message:
             room = locked_room(connection, draft.room)
             stored = connection.execute(
                 _select().where(
@@ -52,7 +52,7 @@ class Messages:
             ).one_or_none()
             require_role(connection, draft.room, user_id)
             if stored is not None:
-                return _message(stored), False
+                return _message(stored)
             seq, at = room.last_seq + 1, now()
             values = {"room_id": draft.room, "seq": seq, "author_id": user_id, "client_id": draft.id}
             connection.execute(insert(messages).values(**values, text=draft.text, created_at=at))
@@ -60,7 +60,7 @@ class Messages:
             # Whoever writes has seen what is there.
             member = (members.c.room_id == draft.room, members.c.user_id == user_id)
             connection.execute(update(members).where(*member).values(read_seq=seq))
-            return _one(connection, draft.room, seq), True
+            return _one(connection, draft.room, seq)
 
         return await self._database.write(change)
 

@@ -23,11 +23,6 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def name_key(name: str) -> str:
-    """What names are compared and sorted by."""
-    return name.casefold()
-
-
 def locked_room(connection: Connection, room_id: str) -> Room:
     """A room that nobody else changes before the transaction ends.
 

@@ -29,7 +29,6 @@ from rtserver.handlers.chat.invitations import invitations_of, take_invitation
 from rtserver.handlers.chat.queries import (
     count_rooms,
     locked_room,
-    name_key,
     now,
     require_role,
     role_in,
@@ -41,7 +40,8 @@ from rtserver.handlers.chat.queries import (
     user_ref,
 )
 from rtserver.handlers.storage.database import Database
-from rtserver.handlers.storage.tables import members, rooms
+from rtserver.handlers.storage.names import name_key
+from rtserver.handlers.storage.tables import invitations, members, rooms
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,14 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Departed:
-    """Somebody has left: who, and who owns the room now if that was they. ``closed`` if nobody was left."""
+    """Somebody has left: who, and who owns the room now if that was they.
+
+    A room that nobody is left in is no more; ``uninvited`` are those who were to come.
+    """
 
     user: UserRef
     heir: Member | None = None
-    closed: bool = False
+    uninvited: tuple[str, ...] = ()
 
 
 class Rooms:
@@ -171,21 +174,27 @@ class Rooms:
             heirs = select(members.c.user_id).where(members.c.room_id == room_id).order_by(*rank).limit(1)
             heir = connection.execute(heirs).scalar_one_or_none()
             if heir is None:
-                connection.execute(delete(rooms).where(rooms.c.id == room_id))
-                return Departed(user, closed=True)
+                return Departed(user, uninvited=_delete(connection, room_id))
             return Departed(user, heir=set_role(connection, room_id, heir, "owner"))
 
         return await self._database.write(change)
 
-    async def close(self, user_id: str, room_id: str) -> None:
-        """Remove a room with everything in it, as its owner."""
+    async def close(self, user_id: str, room_id: str) -> tuple[str, ...]:
+        """Remove a room with everything in it, as its owner: those who were invited to it."""
 
-        def change(connection: Connection) -> None:
+        def change(connection: Connection) -> tuple[str, ...]:
             locked_room(connection, room_id)
             require_role(connection, room_id, user_id, "owner")
-            connection.execute(delete(rooms).where(rooms.c.id == room_id))
+            return _delete(connection, room_id)
 
-        await self._database.write(change)
+        return await self._database.write(change)
+
+
+def _delete(connection: Connection, room_id: str) -> tuple[str, ...]:
+    query = select(invitations.c.user_id).where(invitations.c.room_id == room_id).limit(MAX_MEMBERS)
+    invited = tuple(connection.execute(query).scalars())
+    connection.execute(delete(rooms).where(rooms.c.id == room_id))
+    return invited
 
 
 def _check_count(connection: Connection, user_id: str) -> None:

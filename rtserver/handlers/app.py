@@ -1,0 +1,95 @@
+"""The bundled application as one server: accounts, chat, presence and the cluster's view.
+
+Rule: this is where domains meet; they know nothing of one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Unpack
+
+import trio
+
+from rtserver import Server
+from rtserver.adapters.base import AdapterFactory
+from rtserver.config import Options
+from rtserver.handlers.accounts.accounts import Accounts
+from rtserver.handlers.accounts.http import create_accounts_app
+from rtserver.handlers.accounts.tokens import ALGORITHM, AUDIENCE, ISSUER, Tokens
+from rtserver.handlers.admin import handlers as admin
+from rtserver.handlers.chat import handlers as chat
+from rtserver.handlers.chat.sockets import name_of, room_key
+from rtserver.handlers.presence import handlers as presence
+from rtserver.handlers.settings import ChatSettings
+from rtserver.handlers.storage.database import Database, Unavailable
+from rtserver.middleware.auth import JWTAuth
+from rtserver.middleware.ratelimit import Rate, RateLimit
+
+# By user, whatever the number of their devices.
+RATES = {
+    "chat:open": "30/min",
+    "chat:create": "10/min",
+    "chat:join": "60/min burst 30",
+    "chat:invite": "30/min burst 10",
+    "chat:post": "60/min burst 20",
+    "chat:edit": "60/min burst 20",
+    "chat:history": "10/s burst 40",
+    "chat:typing_in": "2/s burst 10",
+}
+
+
+def create_chat(
+    settings: ChatSettings | None = None,
+    *,
+    adapter: AdapterFactory | None = None,
+    rates: Mapping[str, Rate | str] = RATES,
+    **options: Unpack[Options],
+) -> Server:
+    """The chat as a server. ``rtserver serve rtserver.handlers.app:io`` serves it.
+
+    Args:
+        settings: Where it keeps things; from the environment unless given.
+        adapter: The way to other nodes; as for ``Server`` unless given.
+        rates: Of events by name, for each user.
+        options: Settings of the server.
+
+    Raises:
+        ConfigurationError: A setting cannot be used.
+        OSError: The secret cannot be kept.
+    """
+    settings = settings or ChatSettings.from_environment()
+    database = Database(settings.where())
+    secret = settings.signing_secret()
+    accounts = Accounts(database, Tokens(secret))
+    auth = JWTAuth(secret, algorithms=(ALGORITHM,), audience=AUDIENCE, issuer=ISSUER)
+    limit = RateLimit(rates, by="user")
+    options.setdefault("api_title", "rtserver chat")
+    io = Server(adapter=adapter, middleware=[auth, limit], **options)
+    io.http_app = create_accounts_app(accounts, rates=settings.rates)
+    io.background(database.run)
+    attendance = presence.Attendance(io.of(chat.NAMESPACE), room_key, name_of)
+    chat.register(io, chat.ChatServices.of(database), attendance)
+    presence.register(io, attendance, room_key)
+    admin.register(io, disconnect_user=io.disconnect_user)
+    password = settings.admin_password
+    if password is not None:
+
+        @io.background
+        async def make_administrator() -> None:
+            await _make_administrator(database, accounts, password.reveal())
+
+    return io
+
+
+async def _make_administrator(database: Database, accounts: Accounts, password: str) -> None:
+    while True:
+        await database.ready.wait()
+        try:
+            await accounts.set_administrator(password)
+        except Unavailable:
+            await trio.sleep(1)
+        else:
+            return
+
+
+io = create_chat
