@@ -11,7 +11,7 @@ BENCH_STAMP := $(VENV)/.bench-installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 npm_stamps = $(patsubst %/package.json,%/node_modules/.installed,$(wildcard $(addsuffix /package.json,$(1))))
-TEST_NPM := $(call npm_stamps,tests/interop tests/contracts)
+TEST_NPM := $(call npm_stamps,tests/interop tests/contracts tests/redis)
 WEBUI_NPM := $(call npm_stamps,webui)
 WEBUI_SOURCES := $(shell find webui -name node_modules -prune -o -type f -print)
 PAGES := rtserver/pages/static/index.html

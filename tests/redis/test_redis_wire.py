@@ -14,6 +14,7 @@ from rtserver.adapters.base import Flags, Target
 from rtserver.adapters.redis import wire
 from rtserver.adapters.redis.wire import Channels, RequestType
 from rtserver.errors import EncodeError, ProtocolError
+from rtserver.protocol.socketio import extensions
 
 UID = "fAmfNZ"
 BROADCASTS: list[tuple[str, str, list[Any], Target, Flags, bytes]] = [
@@ -168,7 +169,7 @@ def test_rooms_may_be_numbers_as_javascript_has_them() -> None:
 )
 def test_what_is_no_broadcast_is_refused(value: Any) -> None:
     with pytest.raises(ProtocolError):
-        wire.decode_broadcast(wire.extensions.encode(value), "/")
+        wire.decode_broadcast(extensions.encode(value), "/")
 
 
 # A pickle that would call ``print``, were it read.
@@ -212,10 +213,8 @@ def test_fields_of_any_type_are_read_or_refused(message: dict[str, Any]) -> None
 
 
 def test_what_cannot_be_sent_is_an_error_of_whoever_sends_it() -> None:
-    for write in (
-        lambda: wire.encode_broadcast(UID, "/", ["a", object()], Target(), Flags()),
-        lambda: wire.to_json({"data": object()}),
-    ):
-        with pytest.raises(EncodeError):
-            write()
+    with pytest.raises(EncodeError):
+        wire.encode_broadcast(UID, "/", ["a", object()], Target(), Flags())
+    with pytest.raises(EncodeError):
+        wire.to_json({"data": object()})
     assert json.loads(wire.to_json({"a": 1})) == {"a": 1}
