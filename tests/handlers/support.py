@@ -54,17 +54,18 @@ class Chat:
         return self.server.io
 
     async def http(
-        self, path: str, body: Any = None, *, token: str | None = None, headers: dict[str, str] | None = None
+        self, path: str, body: Any = None, *, token: str | None = None, more: dict[str, str] | None = None
     ) -> tuple[int, dict[str, Any], Any]:
-        """POST to the accounts: status, headers and what was answered."""
+        """POST to the accounts: status, headers (names in lower case) and what was answered."""
         app = self.io.http_app
         assert isinstance(app, quart_trio.QuartTrio)
-        given = {"Content-Type": "application/json", **(headers or {})}
+        given = {"Content-Type": "application/json", **(more or {})}
         if token is not None:
             given["Authorization"] = f"Bearer {token}"
         data = body if isinstance(body, bytes) else json.dumps(body)
         answer = await app.test_client().post(f"/api/accounts/{path}", data=data, headers=given)
-        return answer.status_code, dict(answer.headers), await answer.get_json()
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return answer.status_code, headers, await answer.get_json()
 
     async def person(self, name: str) -> Person:
         """A guest of this name."""
@@ -88,13 +89,17 @@ class Chat:
 
 
 @asynccontextmanager
-async def open_chat(url: str, *, settings: ChatSettings | None = None, **options: Any) -> AsyncIterator[Chat]:
-    """The application on a database, once that is ready."""
+async def open_chat(
+    url: str, *, settings: ChatSettings | None = None, wait: bool = True, **options: Any
+) -> AsyncIterator[Chat]:
+    """The application on a database; without ``wait`` not only once that is ready."""
     io = create_chat(settings or settings_for(url), **{"rates": {}, **options})
     async with open_server(io) as server:
         chat = Chat(server)
+        # A user who is not there: 503 until there is somewhere to look.
+        probe = tokens().issue("nobody", "Nobody", "", guest=True).token
         with trio.fail_after(PATIENCE):
-            while (await chat.http("guest", {"name": ""}))[0] == 503:
+            while wait and (await chat.http("refresh", {}, token=probe))[0] == 503:
                 await trio.lowlevel.checkpoint()
         yield chat
 
