@@ -98,7 +98,7 @@ class Server(Sending, Registering, Users):
         self.started_at: float | None = None
         check_emit_hooks(middleware)
         self._directory = Directory(self, list(middleware))
-        self._admission = Admission(allow_request)
+        self.admission = Admission(allow_request)
         self._nursery: trio.Nursery | None = None
         self._stopping: trio.Event | None = None
         self._site: Site | None = None
@@ -106,7 +106,7 @@ class Server(Sending, Registering, Users):
         self._background: list[Callable[[], Awaitable[None]]] = []
         self.main = self._directory.named("/")
         self.registry = self.main.registry
-        self._admission.compile(self.registry.middleware)
+        self.admission.compile(self.registry.middleware)
 
     def configure(self, **options: Unpack[Options]) -> None:
         """Change settings before the server runs: what a command line does.
@@ -181,7 +181,7 @@ class Server(Sending, Registering, Users):
     def use(self, middleware: Middleware | Callable[..., Any]) -> Any:
         """Add middleware to the main namespace; its ``request`` hook counts for the whole server."""
         super().use(middleware)
-        self._admission.compile(self.registry.middleware)
+        self.admission.compile(self.registry.middleware)
         return middleware
 
     def server_side_emit(self, event: str, *args: Any) -> None:
@@ -195,7 +195,7 @@ class Server(Sending, Registering, Users):
     # What the engine asks.
 
     def admit(self, request: Request) -> Awaitable[None] | None:
-        return self._admission.admit(request)
+        return self.admission.admit(request)
 
     def opened(self, session: EngineSession) -> Client:
         return Client(self, session)

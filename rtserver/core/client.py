@@ -16,6 +16,7 @@ import structlog
 import trio
 
 from rtserver.config import Config
+from rtserver.core.admission import Admission
 from rtserver.core.dispatch import take_event
 from rtserver.core.handshake import Handshake, HttpRequest
 from rtserver.core.namespace import Namespace
@@ -78,6 +79,7 @@ class ClientHost(Protocol):
     parser: Parser
     quiet: LimitedLog
     clients: set[Client]
+    admission: Admission
 
     def find_namespace(self, name: str, auth: Auth) -> Namespace | Awaitable[Namespace | None] | None: ...
 
@@ -85,9 +87,24 @@ class ClientHost(Protocol):
 
 
 class Client:
-    """A session with its sockets, one for each namespace that it has joined."""
+    """A session with its sockets, one for each namespace that it has joined.
 
-    __slots__ = ("_host", "_incomplete", "_incomplete_size", "_joining", "_pausing", "deadline", "session", "sockets")
+    Attributes:
+        sockets: By the namespace's name.
+        broke_protocol: Whether it has sent what the protocol forbids, which ends it.
+    """
+
+    __slots__ = (
+        "_host",
+        "_incomplete",
+        "_incomplete_size",
+        "_joining",
+        "_pausing",
+        "broke_protocol",
+        "deadline",
+        "session",
+        "sockets",
+    )
 
     def __init__(self, host: ClientHost, session: ClientSession) -> None:
         self._host = host
@@ -98,7 +115,14 @@ class Client:
         self._incomplete_size = 0
         self._joining: dict[str, Socket | None] | None = None
         self._pausing: set[Socket] | None = None
+        self.broke_protocol = False
         host.clients.add(self)
+        host.admission.opened(self)
+
+    @property
+    def address(self) -> str:
+        """The address of the other end; empty on a Unix socket."""
+        return self.session.request.peer
 
     def handshake(self, auth: Auth) -> Handshake:
         """The handshake, with the ``auth`` of one namespace."""
@@ -156,12 +180,14 @@ class Client:
 
     def on_close(self, reason: DisconnectReason) -> None:
         self._host.clients.discard(self)
+        self.broke_protocol = self.broke_protocol or reason == "parse error"
         self._joining = None
         self._incomplete = None
         self._pausing = None
         sockets, self.sockets = self.sockets, {}
         for socket in sockets.values():
             socket.closed(reason)
+        self._host.admission.closed(self, reason)
 
     def _violated(self, rule: str) -> None:
         self._incomplete = None
@@ -177,7 +203,7 @@ class Client:
             if kind == PacketType.CONNECT:
                 self._connect(packet.nsp, packet.data or {})
             else:
-                self.session.close("forced server close", discard=True)
+                self._forbidden()
         elif kind == PacketType.EVENT or kind == PacketType.BINARY_EVENT:
             take_event(socket, packet.data, packet.id)
         elif kind == PacketType.ACK or kind == PacketType.BINARY_ACK:
@@ -187,7 +213,12 @@ class Client:
             socket.closed("client namespace disconnect")
             self.resume(socket)
         else:
-            self.session.close("forced server close", discard=True)
+            self._forbidden()
+
+    def _forbidden(self) -> None:
+        """A packet that has no place here."""
+        self.broke_protocol = True
+        self.session.close("forced server close", discard=True)
 
     # Joining a namespace.
 
@@ -200,7 +231,7 @@ class Client:
         if joining is None:
             joining = self._joining = {}
         if name in joining:
-            self.session.close("forced server close", discard=True)
+            self._forbidden()
             return
         if len(self.sockets) + len(joining) >= self._host.config.max_namespaces:
             self._refuse(name, ConnectRefused("Too many namespaces"))

@@ -16,8 +16,10 @@ import msgspec
 from rtserver.adapters.base import Target
 from rtserver.core.handshake import Handshake
 from rtserver.errors import ConfigurationError
+from rtserver.types import DisconnectReason
 
 if TYPE_CHECKING:
+    from rtserver.core.client import Client
     from rtserver.core.socket import Socket
 
 C = TypeVar("C")
@@ -91,6 +93,12 @@ class Middleware:
     def emit(self, context: EmitContext, proceed: Proceed[EmitContext]) -> Result:
         """An event is sent, once for each emit or broadcast."""
         return proceed(context)
+
+    def opened(self, client: Client) -> None:
+        """A session has begun. For what counts connections; like ``request``, it counts for the whole server."""
+
+    def closed(self, client: Client, reason: DisconnectReason) -> None:
+        """A session is over: once for each that was ``opened``."""
 
 
 class ConnectCheck(Middleware):

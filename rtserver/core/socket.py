@@ -85,6 +85,11 @@ class Socket:
     # What it knows.
 
     @property
+    def client(self) -> Client:
+        """The session that it is one of, with the client's other namespaces."""
+        return self._client
+
+    @property
     def data(self) -> dict[str, Any]:
         """Whatever the application wants to remember of this socket. Other nodes see it by ``fetch_sockets``."""
         if self._data is None:
