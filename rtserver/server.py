@@ -106,6 +106,7 @@ class Server(Sending, Registering, Users):
         self._background: list[Callable[[], Awaitable[None]]] = []
         self.main = self._directory.named("/")
         self.registry = self.main.registry
+        self.listen_to_nodes()
         self.admission.compile(self.registry.middleware)
 
     def configure(self, **options: Unpack[Options]) -> None:

@@ -18,6 +18,7 @@ from rtserver.types import Room
 
 if TYPE_CHECKING:
     from rtserver.core.namespace import Namespace
+    from rtserver.core.socket import Socket
 
 P = TypeVar("P")
 A = TypeVar("A")
@@ -82,11 +83,12 @@ class RemoteSocket:
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
-    """Sockets of a namespace, and how to reach them."""
+    """Sockets of a namespace, and how to reach them; ``sender`` is the socket that sends, if it is one."""
 
     namespace: Namespace
     target: Target = field(default_factory=Target)
     flags: Flags = field(default_factory=Flags)
+    sender: Socket | None = None
 
     # Whom.
 
@@ -168,7 +170,7 @@ class Broadcast:
         chain = self.namespace.registry.emit_chain
         if chain is None:
             return (name, *args)
-        context = chain(EmitContext(self.namespace, name, args, target=self.target))
+        context = chain(EmitContext(self.namespace, name, args, target=self.target, sender=self.sender))
         return (context.event, *context.args)
 
     # The sockets themselves.

@@ -12,7 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from rtserver.core.acks import Ack
-from rtserver.core.pipeline import EmitContext, EventContext, Middleware, check_emit_hooks, compose, overrides, waits
+from rtserver.core.pipeline import (
+    EmitContext,
+    EnterContext,
+    EventContext,
+    Middleware,
+    check_emit_hooks,
+    compose,
+    overrides,
+    waits,
+)
 from rtserver.errors import ConfigurationError, EventRefused
 from rtserver.events import RESERVED, Event
 
@@ -116,6 +125,7 @@ class Registry:
         self.on_disconnect: list[Handler] = []
         self.server_side: dict[str, AnyFunction] = {}
         self.room_guard: AnyFunction | None = None
+        self.enter_chain: Callable[[EnterContext], Any] = self._ask_guard
         self.emit_chain: Callable[[EmitContext], Any] | None = None
         self.connect_waits = False
         self._shared = shared
@@ -176,11 +186,15 @@ class Registry:
     def _compile(self) -> None:
         middleware = self.middleware
         self.connect_waits = waits(middleware, "connect")
+        self.enter_chain = compose(middleware, "enter", self._ask_guard)
         self.emit_chain = None
         if any(overrides(member, "emit") for member in middleware):
             self.emit_chain = compose(middleware, "emit", lambda context: context)
         for handler in [*self.handlers.values(), self.unknown]:
             self._compile_handler(handler)
+
+    def _ask_guard(self, context: EnterContext) -> Any:
+        return None if self.room_guard is None else self.room_guard(context.socket, context.room)
 
     def _compile_handler(self, handler: Handler) -> None:
         middleware = self.middleware

@@ -19,9 +19,9 @@ from rtserver.adapters.base import Adapter, AdapterFactory
 from rtserver.config import Config
 from rtserver.core.broadcast import Broadcast, event_name
 from rtserver.core.handlers import Registry
+from rtserver.core.rooms import new_socket_id
 from rtserver.core.socket import Socket
 from rtserver.core.surface import Registering, Sending
-from rtserver.entropy import random_id
 from rtserver.errors import ConfigurationError
 from rtserver.logs import LimitedLog
 from rtserver.protocol.engineio.outbound import Outbound
@@ -31,9 +31,6 @@ from rtserver.types import Auth
 log = structlog.get_logger("rtserver.namespace")
 
 Matcher: TypeAlias = Callable[[str, Auth], bool | Awaitable[bool]]
-
-# 15 random bytes: 20 characters, the form of the reference's ids.
-SOCKET_ID_BYTES = 15
 
 
 class NamespaceHost(Protocol):
@@ -116,7 +113,7 @@ class Namespace(Sending, Registering):
     # Sockets.
 
     def new_socket_id(self) -> str:
-        return random_id(SOCKET_ID_BYTES)
+        return new_socket_id()
 
     def add(self, socket: Socket) -> None:
         """A socket has been let in."""

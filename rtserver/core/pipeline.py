@@ -52,14 +52,25 @@ class EventContext(msgspec.Struct, frozen=True, gc=False):
     ack: Any = None
 
 
+class EnterContext(msgspec.Struct, frozen=True):
+    """A client asks to enter a room, or is asked about again in one that it has entered."""
+
+    socket: Any
+    room: str
+
+
 class EmitContext(msgspec.Struct, frozen=True):
-    """An event is about to be sent: to ``socket``, or else to ``target`` in ``namespace``."""
+    """An event is about to be sent: to ``socket``, or else to ``target`` in ``namespace``.
+
+    ``sender`` is the client on whose behalf it is: ``sender.to(…).emit(…)``.
+    """
 
     namespace: Any
     event: str
     args: Sequence[Any]
     socket: Any = None
     target: Target | None = None
+    sender: Any = None
 
 
 Result: TypeAlias = Any
@@ -88,6 +99,10 @@ class Middleware:
 
     def event(self, context: EventContext, proceed: Proceed[EventContext]) -> Result:
         """An event has arrived. Raise ``EventRefused`` to refuse it."""
+        return proceed(context)
+
+    def enter(self, context: EnterContext, proceed: Proceed[EnterContext]) -> Result:
+        """A room is entered. Raise ``RoomRefused`` to refuse it; what ``proceed`` gives is the guard's word."""
         return proceed(context)
 
     def emit(self, context: EmitContext, proceed: Proceed[EmitContext]) -> Result:

@@ -6,7 +6,6 @@ every call and does nothing. Its events arrive through ``dispatch.take_event``.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -17,11 +16,11 @@ from rtserver.adapters.base import AckListener, SocketDetails, Target
 from rtserver.core.acks import Waiter, single
 from rtserver.core.broadcast import Broadcast, event_name
 from rtserver.core.dispatch import run, run_in_place, run_job
+from rtserver.core.entering import Entries, ask_again, enter
 from rtserver.core.handshake import Handshake
 from rtserver.core.pipeline import EmitContext
-from rtserver.core.rooms import PRIVATE
 from rtserver.core.worker import Job, Worker
-from rtserver.errors import Disconnected, LimitExceeded, RoomRefused
+from rtserver.errors import Disconnected, LimitExceeded
 from rtserver.events import Event
 from rtserver.protocol.engineio.outbound import Outbound
 from rtserver.types import Auth, DisconnectReason, Room
@@ -56,6 +55,7 @@ class Socket:
         "any_listeners",
         "auth",
         "connected",
+        "entries",
         "id",
         "memberships",
         "namespace",
@@ -72,6 +72,7 @@ class Socket:
         self.connected = False
         self.recovered = False
         self.memberships: set[Room] | None = None
+        self.entries: Entries | None = None
         self._client = client
         self._data: dict[str, Any] | None = None
         self._acks: dict[int, AckListener] | None = None
@@ -134,33 +135,26 @@ class Socket:
         """Take the socket out of rooms."""
         for room in rooms:
             self.namespace.adapter.leave(self, room)
+            if self.entries is not None:
+                self.entries.left(room)
 
     async def enter(self, room: Room) -> None:
-        """Join a room that the client has asked for, if the namespace's guard allows it.
+        """Join a room that the client has asked for, if middleware and the namespace's guard allow it.
 
         Raises:
-            RoomRefused: The guard refuses, or the room is another socket's own or the server's.
+            RoomRefused: Middleware or the guard refuses, or the room is another socket's own or the server's;
+                or the socket was taken out of it in the meantime.
             RoomRefused: Also, with the code ``too_many_rooms``, when it would be in more than ``max_rooms``.
             Disconnected: The socket left while the guard was thinking.
         """
-        if not isinstance(room, str) or room.startswith(PRIVATE):
-            raise RoomRefused
-        if room != self.id and room in self.namespace.sockets:
-            raise RoomRefused
-        guard = self.namespace.registry.room_guard
-        if guard is not None:
-            verdict = guard(self, room)
-            if inspect.isawaitable(verdict):
-                verdict = await verdict
-            if verdict is False:
-                raise RoomRefused
-        if not self.connected:
-            raise Disconnected("the socket disconnected before it entered the room")
-        try:
-            self.join(room)
-        except LimitExceeded as exc:
-            # The client has chosen the room, so this is nobody's bug.
-            raise RoomRefused(str(exc), code="too_many_rooms") from exc
+        await enter(self, room)
+
+    async def ask_again(self) -> None:
+        """Ask about every room that the client has entered, and leave those that it may not be in any more.
+
+        For when what a client may do has changed: it has another token, or continues an earlier connection.
+        """
+        await ask_again(self)
 
     # Sending to this client.
 
@@ -236,7 +230,7 @@ class Socket:
     # Sending to others.
 
     def _broadcast(self) -> Broadcast:
-        return Broadcast(self.namespace, Target(excluded=frozenset((self.id,))))
+        return Broadcast(self.namespace, Target(excluded=frozenset((self.id,))), sender=self)
 
     @property
     def broadcast(self) -> Broadcast:

@@ -1,25 +1,35 @@
 """What a server can do to everybody who is the same user.
 
-Rule: a user is the room that authentication has put their sockets into, so whatever
-reaches a room on every node reaches them.
+Rule: a user is the room that authentication has put their sockets into. Each node looks
+through its own namespaces, as clients may have brought about some that only one node has.
 """
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from typing import Any
 
+from rtserver.core.namespace import Namespace
 from rtserver.core.rooms import user_room
-from rtserver.core.surface import Sending
 from rtserver.types import Room
+
+DISCONNECT = "rtserver:disconnect_user"
+REVOKE = "rtserver:revoke"
 
 
 class Users(abc.ABC):
-    """Reaching the sockets of a user."""
+    """Reaching the sockets of a user.
+
+    Attributes:
+        main: The namespace by which nodes tell one another.
+    """
+
+    main: Namespace
 
     @property
     @abc.abstractmethod
-    def namespaces(self) -> Mapping[str, Sending]: ...
+    def namespaces(self) -> Mapping[str, Namespace]: ...
 
     async def disconnect_user(self, user_id: str) -> None:
         """End every connection of a user, on every node.
@@ -27,13 +37,31 @@ class Users(abc.ABC):
         Tokens that they hold are not the server's to recall: see to it that authentication
         refuses them from now on, or they are back at once.
         """
-        for namespace in list(self.namespaces.values()):
-            namespace.in_(user_room(user_id)).disconnect_sockets(close=True)
+        self._disconnect_here(user_id)
+        self.main.server_side_emit(DISCONNECT, user_id)
 
     def revoke(self, user_id: str, room: Room) -> None:
         """Take every socket of a user out of a room, in every namespace and on every node.
 
-        The guard of the room is asked before they enter again.
+        Those that are just entering it are refused. Later, the guard of the room is asked
+        before they enter again.
         """
-        for namespace in list(self.namespaces.values()):
-            namespace.in_(user_room(user_id)).sockets_leave(room)
+        self._revoke_here(user_id, room)
+        self.main.server_side_emit(REVOKE, user_id, room)
+
+    def listen_to_nodes(self) -> None:
+        """Do here what other nodes are asked to do to a user."""
+        self.main.on_server_side(DISCONNECT)(self._disconnect_here)
+        self.main.on_server_side(REVOKE)(self._revoke_here)
+
+    # Arguments may come from other nodes, so they are looked at.
+
+    def _disconnect_here(self, user_id: Any) -> None:
+        if isinstance(user_id, str):
+            for namespace in list(self.namespaces.values()):
+                namespace.in_(user_room(user_id)).local.disconnect_sockets(close=True)
+
+    def _revoke_here(self, user_id: Any, room: Any) -> None:
+        if isinstance(user_id, str) and isinstance(room, str):
+            for namespace in list(self.namespaces.values()):
+                namespace.in_(user_room(user_id)).local.sockets_leave(room)
