@@ -48,9 +48,12 @@ class Handshake:
 
     @property
     def same_origin(self) -> bool:
-        """Whether the page, if there is one, is of the host that the request is for."""
-        origin = self.origin
-        return origin is None or origin.lower().partition("://")[2] == self.headers.get("host", "").lower()
+        """Whether the page, if there is one, is of the host that the request is for, and came as safely."""
+        if self.origin is None:
+            return True
+        scheme, _, host = self.origin.lower().partition("://")
+        # Whoever sits between can make up a page without TLS. A proxy may have taken it off the request.
+        return host == self.headers.get("host", "").lower() and (scheme == "https" or not self.secure)
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import structlog
 import trio
 
-from rtserver.core.handlers import Registry
+from rtserver.core.handlers import Handler, Registry
 from rtserver.core.handshake import Handshake
 from rtserver.core.pipeline import ConnectContext, Middleware, Proceed, Result
 from rtserver.core.rooms import user_room
@@ -52,6 +52,10 @@ class Denied(Exception):
     """A client could not be authenticated. The reason is for the log only."""
 
 
+class Unavailable(Denied):
+    """A client could not be authenticated, and that is not its fault."""
+
+
 Check: TypeAlias = Callable[[Handshake], "User | Awaitable[User | None] | None"]
 
 
@@ -60,11 +64,13 @@ class Auth(Middleware):
 
     A client refreshes its token with the event ``auth:refresh`` and a mapping such as it
     gave as ``auth``; the answer is ``{"expires_at": …}``. The new token must be of the same
-    user. A socket whose token runs out is disconnected.
+    user. Rooms that the client has entered are asked about again, and left if it may not be
+    in them now. A socket whose token runs out is disconnected.
 
     Args:
         check: Gets the handshake and gives the user, plain or async. None, any exception and
             a time-out refuse.
+        check_refresh: The same for what comes with ``auth:refresh``; ``check`` unless given.
         timeout: Seconds that the check may take.
         refusal_delay: Seconds from the request to a refusal, whatever its cause.
         free_failures: After so many failures an address waits before it is looked at again.
@@ -74,11 +80,13 @@ class Auth(Middleware):
         self,
         check: Check,
         *,
+        check_refresh: Check | None = None,
         timeout: float = 5.0,
         refusal_delay: float = 0.2,
         free_failures: int = FREE_FAILURES,
     ) -> None:
         self._check = check
+        self._check_refresh = check_refresh or check
         self._timeout = timeout
         self._delay = refusal_delay
         self._backoff = Backoff(free_failures)
@@ -100,43 +108,36 @@ class Auth(Middleware):
         self._prepare(socket)
         started = trio.current_time()
         try:
-            user = await self._user_of(socket.handshake)
+            user = await self._user_of(socket.handshake, self._check)
         except Denied as denied:
             self._quiet.warning("authentication_refused", reason=str(denied), address=socket.handshake.address)
             await trio.sleep_until(started + self._delay)
             raise ConnectRefused(REFUSAL) from None
-        self._accept(socket, user)
-        try:
-            result = await proceed(context)
-        except BaseException:
-            self._expiry.forget(socket)
-            raise
-        return result
-
-    def _accept(self, socket: Socket, user: User) -> None:
         socket.user = user
         socket.join(user_room(user.id))
-        self._expiry.watch(socket, user.expires_at)
+        return await proceed(context)
 
-    async def _user_of(self, handshake: Handshake) -> User:
+    async def _user_of(self, handshake: Handshake, check: Check) -> User:
         """Raises ``Denied``, whatever has gone wrong."""
         address = handshake.address
         if self._backoff.blocked(address, trio.current_time()):
             raise Denied("too many failures of this address")
         try:
             with trio.fail_after(self._timeout):
-                found = self._check(handshake)
+                found = check(handshake)
                 user = await found if inspect.isawaitable(found) else found
+        except Unavailable:
+            raise
         except Denied:
             self._backoff.failed(address, trio.current_time())
             raise
         except trio.TooSlowError as exc:
-            raise Denied("the check took too long") from exc
+            raise Unavailable("the check took too long") from exc
         except Exception as exc:
             # A broken check is the server's fault, so it counts against nobody.
             log.exception("authentication_check_failed")
-            raise Denied("the check failed") from exc
-        if not isinstance(user, User) or not user.id or len(user.id) > MAX_USER_ID:
+            raise Unavailable("the check failed") from exc
+        if not isinstance(user, User) or not 0 < len(user.id) <= MAX_USER_ID:
             self._backoff.failed(address, trio.current_time())
             raise Denied("the check knows no such user")
         self._backoff.succeeded(address)
@@ -145,13 +146,15 @@ class Auth(Middleware):
     # Later.
 
     def _prepare(self, socket: Socket) -> None:
-        """Once for each namespace: hear of refreshes and of those who leave."""
+        """Once for each namespace: hear of refreshes, and of those who come and leave."""
         namespace = socket.namespace
         if namespace.registry in self._prepared:
             return
         self._prepared.add(namespace.registry)
         namespace.on(REFRESH)(self._refresh)
-        namespace.on_disconnect(self._left)
+        # Before the application's own, which may take their time.
+        namespace.registry.on_connect.insert(0, Handler(self._joined))
+        namespace.registry.on_disconnecting.insert(0, Handler(self._left))
 
     async def _refresh(self, socket: Socket, auth: Any = None) -> dict[str, float | None]:
         if not isinstance(auth, dict):
@@ -161,7 +164,7 @@ class Auth(Middleware):
             raise EventRefused("unauthenticated", REFUSAL)
         started = trio.current_time()
         try:
-            user = await self._user_of(socket.handshake.with_auth(auth))
+            user = await self._user_of(socket.handshake.with_auth(auth), self._check_refresh)
             if user.id != known.id:
                 raise Denied("a token of another user")
         except Denied as denied:
@@ -173,7 +176,13 @@ class Auth(Middleware):
             self._expiry.watch(socket, user.expires_at)
             for listener in self._changed:
                 listener(socket)
+            await socket.ask_again()
         return {"expires_at": user.expires_at}
+
+    def _joined(self, socket: Socket) -> None:
+        # Only now is there something to end: a token may have run out while the next one was thinking.
+        if isinstance(socket.user, User):
+            self._expiry.watch(socket, socket.user.expires_at)
 
     def _left(self, socket: Socket, reason: str) -> None:
         self._expiry.forget(socket)

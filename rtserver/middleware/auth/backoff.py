@@ -2,6 +2,7 @@
 
 Rule: the table is bounded, the clock only goes forward, and a success of one address
 says nothing of another. An IPv6 address counts with its /64, which is what one host has.
+Clients whose address is not known are not told apart, so they never wait for one another.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Backoff:
 
     def failed(self, address: str, now: float) -> None:
         """A client at ``address`` was refused."""
+        if not address:
+            return
         key = group(address)
         failures = self._failed.pop(key, None)
         if failures is None or now - failures.last > FORGET_AFTER:

@@ -14,8 +14,8 @@ import jwt
 
 from rtserver.core.handshake import Handshake
 from rtserver.errors import ConfigurationError
-from rtserver.middleware.auth.auth import Auth, Denied, User
-from rtserver.middleware.auth.jwks import KeySet
+from rtserver.middleware.auth.auth import Auth, Denied, Unavailable, User
+from rtserver.middleware.auth.jwks import KeySet, KeysUnavailable
 
 Source: TypeAlias = Literal["auth", "header", "cookie"]
 Keys: TypeAlias = "str | bytes | Mapping[str, str | bytes] | KeySet"
@@ -81,14 +81,20 @@ class JWTAuth(Auth):
         self._leeway = leeway
         self._sources = _checked_sources(sources)
         self._cookie = Cookie(cookie, frozenset(origin.rstrip("/").lower() for origin in cookie_origins))
-        super().__init__(self._who, **options)
+        super().__init__(self._who, check_refresh=self._who_now, **options)
 
     def security_scheme(self) -> dict[str, Any]:
         """How clients authenticate, as AsyncAPI describes it."""
         return {"type": "httpApiKey", "in": "header", "name": "auth.token", "description": "A JSON Web Token"}
 
     def _who(self, handshake: Handshake) -> User | Awaitable[User]:
-        token = find_token(handshake, self._sources, self._cookie)
+        return self._read(find_token(handshake, self._sources, self._cookie))
+
+    def _who_now(self, handshake: Handshake) -> User | Awaitable[User]:
+        # Headers and cookies are those of the handshake: a newer token comes with the event.
+        return self._read(find_token(handshake, ("auth",), self._cookie))
+
+    def _read(self, token: str) -> User | Awaitable[User]:
         try:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError as exc:
@@ -106,7 +112,10 @@ class JWTAuth(Auth):
         return self._verify(token, key)
 
     async def _verify_later(self, token: str, kid: object, keys: KeySet) -> User:
-        key = await keys.key(kid) if isinstance(kid, str) else None
+        try:
+            key = await keys.key(kid) if isinstance(kid, str) else None
+        except KeysUnavailable as exc:
+            raise Unavailable("the keys could not be fetched yet") from exc
         if key is None:
             raise Denied("unknown key")
         if key.algorithm_name not in self._algorithms:
@@ -128,6 +137,8 @@ class JWTAuth(Auth):
             raise Denied(f"{type(exc).__name__}") from exc
         except (ValueError, TypeError, OverflowError) as exc:
             raise Denied("malformed token") from exc
+        if not isinstance(claims["sub"], str):
+            raise Denied("a subject that is no text")
         return User(claims["sub"], _scopes(claims), claims, float(claims["exp"]) + self._leeway)
 
 
@@ -151,7 +162,7 @@ class TokenAuth(Auth):
             raise ConfigurationError("token", "…", "at least 16 characters")
         self._users = {_digest(token): user if isinstance(user, User) else User(user) for token, user in users.items()}
         self._sources = _checked_sources(sources)
-        super().__init__(self._who, **options)
+        super().__init__(self._who, check_refresh=self._who_now, **options)
 
     def security_scheme(self) -> dict[str, Any]:
         """How clients authenticate, as AsyncAPI describes it."""
@@ -159,6 +170,9 @@ class TokenAuth(Auth):
 
     def _who(self, handshake: Handshake) -> User | None:
         return self._users.get(_digest(find_token(handshake, self._sources, Cookie("token"))))
+
+    def _who_now(self, handshake: Handshake) -> User | None:
+        return self._users.get(_digest(find_token(handshake, ("auth",), Cookie("token"))))
 
 
 class Cookie(NamedTuple):
