@@ -13,7 +13,7 @@ from rtserver import ConfigurationError, Server, Socket
 from rtserver.client import ConnectError, open_socket
 from rtserver.middleware.ratelimit import Buckets, Rate, RateLimit, group
 from rtserver.testing import open_server
-from tests.behaviour.support import Serve
+from tests.behaviour.support import Kind, Serve
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,12 @@ from tests.behaviour.support import Serve
 )
 def test_rates_are_read(text: str, interval: float, burst: int) -> None:
     assert Rate.of("rate", text) == Rate(interval, burst)
+    assert Rate.of("rate", f"{text} per user") == Rate(interval, burst, "user")
 
 
-@pytest.mark.parametrize("text", ["", "5", "0/s", "5/day", "-1/s", "5/s burst 0", "٥/s", "5/s extra", 5, None])
+@pytest.mark.parametrize(
+    "text", ["", "5", "0/s", "5/day", "-1/s", "5/s burst 0", "٥/s", "5/s extra", "5/s per room", 5, None]
+)
 def test_what_is_no_rate_is_refused_by_name(text: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^total"):
         RateLimit(total=text)
@@ -171,6 +174,34 @@ async def test_buckets_of_an_address_hold_for_all_of_its_sockets() -> None:
         assert (await one.call("say", "x"))["error"]["code"] == "rate_limited"
 
 
+async def test_an_event_may_have_several_rates_of_different_owners() -> None:
+    io = Server(middleware=[RateLimit({"say": ["2/min", "3/min per address"]}, clock=Clock())])
+
+    @io.on("say")
+    def say(socket: Socket, text: str) -> str:
+        return text
+
+    async with open_server(io) as server, server.socket() as one, server.socket() as two:
+        assert [await one.call("say", n) for n in (1, 2)] == [1, 2]
+        assert (await one.call("say", 3))["error"]["retry_after"] == 30
+        assert await two.call("say", 4) == 4
+        assert (await two.call("say", 5))["error"]["retry_after"] == 20
+
+
+@pytest.mark.parametrize("by", ["user", "address"])
+async def test_a_new_connection_on_another_transport_is_no_new_bucket(serve: Serve, by: Any) -> None:
+    site = await serve(build(by=by))
+    answers = []
+    for number, kind in enumerate(["polling", "websocket", "upgraded"]):
+        peer = await site.open(kind)  # type: ignore[arg-type]
+        await peer.join()
+        await peer.send(f'42{number}["say","x"]')
+        answers.append(await peer.receive())
+        await peer.send("41", "1")
+    assert answers[:2] == ['430["x"]', '431["x"]']
+    assert '"retry_after":30.0' in str(answers[2])
+
+
 async def test_joins_are_counted_by_address() -> None:
     async with open_server(build(connects="2/min")) as server, server.socket(), server.socket():
         with pytest.raises(ConnectError) as caught:
@@ -198,6 +229,33 @@ async def test_invalid_packets_end_the_session_and_so_count_as_handshakes(serve:
         await peer.send(wire)
         assert await peer.packet() is None
     assert (await site.get("EIO=4&transport=polling")).status == 429
+
+
+async def test_who_breaks_the_protocol_again_and_again_gets_no_new_session_for_a_while(
+    serve: Serve, kind: Kind
+) -> None:
+    clock = Clock()
+    site = await serve(build(clock, invalid="2/min"))
+    for _ in range(2):
+        assert (await site.get("EIO=4&transport=polling")).status == 200
+        peer = await site.open(kind)
+        await peer.join()
+        await peer.send("43/nowhere,1[]")
+        await peer.rest()
+    answer = await site.get("EIO=4&transport=polling")
+    assert (answer.status, answer.header("retry-after")) == (429, "30")
+    clock.now += 30
+    assert (await site.get("EIO=4&transport=polling")).status == 200
+
+
+async def test_who_leaves_in_good_order_is_not_counted_with_them(serve: Serve) -> None:
+    site = await serve(build(invalid="1/hour"))
+    for _ in range(3):
+        peer = await site.open_websocket()
+        await peer.join()
+        await peer.send("41", "1")
+        assert await peer.rest() == []
+    assert (await site.get("EIO=4&transport=polling")).status == 200
 
 
 @pytest.mark.parametrize("make", [lambda: RateLimit(by="name"), lambda: RateLimit({"say": "often"})])  # type: ignore[arg-type]
