@@ -10,6 +10,7 @@ import inspect
 from typing import TYPE_CHECKING
 
 import structlog
+import trio
 
 from rtserver.core.pipeline import EnterContext
 from rtserver.core.rooms import PRIVATE, is_socket_id
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from rtserver.core.socket import Socket
 
 log = structlog.get_logger("rtserver.rooms")
+
+# Who has not said by then that a client may stay in its rooms has said no.
+AGAIN_WITHIN = 10.0
 
 
 class _Request:
@@ -88,9 +92,11 @@ async def enter(socket: Socket, room: Room) -> None:
 
 async def ask_again(socket: Socket) -> None:
     """Do what ``Socket.ask_again`` says."""
+    deadline = trio.current_time() + AGAIN_WITHIN
     for room in sorted(socket.entries.rooms) if socket.entries is not None else ():
         try:
-            await _allow(socket, room)
+            with trio.fail_at(deadline):
+                await _allow(socket, room)
         except RoomRefused:
             socket.leave(room)
         except Exception:

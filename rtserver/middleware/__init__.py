@@ -6,6 +6,8 @@ imported from its own module, so that the rest does without: ``rtserver.middlewa
 
 from __future__ import annotations
 
+from rtserver.middleware.origin import AllowedOrigins
+from rtserver.middleware.permissions import Permissions, allow, deny
 from rtserver.middleware.ratelimit import Rate, RateLimit
 
-__all__ = ["Rate", "RateLimit"]
+__all__ = ["AllowedOrigins", "Permissions", "Rate", "RateLimit", "allow", "deny"]
