@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A stamp stands for an installation; it is older than pyproject.toml when that has changed since.
 RUN_STAMP := $(VENV)/.run-installed
+CLUSTER_STAMP := $(VENV)/.cluster-installed
 DEV_STAMP := $(VENV)/.dev-installed
 BENCH_STAMP := $(VENV)/.bench-installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -24,8 +25,8 @@ BENCH_NPM := $(call npm_stamps,benchmarks benchmarks/*)
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-run: $(RUN_STAMP) ## Start a node on the default address; it prints its URL
-	$(BIN)/rtserver serve
+run: $(CLUSTER_STAMP) $(PAGES) ## Start a Redis, two nodes and the proxy; they print one URL
+	$(BIN)/rtserver cluster
 
 test: check $(TEST_NPM) $(PAGES) ## Check, then run every test
 	$(BIN)/pytest tests/protocol --cov=rtserver.protocol --cov-fail-under=100
@@ -64,6 +65,10 @@ $(BIN)/python:
 
 $(RUN_STAMP): pyproject.toml | $(BIN)/python
 	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(CLUSTER_STAMP): $(RUN_STAMP)
+	$(PIP_INSTALL) --editable '.[cluster]'
 	@touch $@
 
 $(DEV_STAMP): $(RUN_STAMP)

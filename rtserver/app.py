@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from quart import Response
 from quart_trio import QuartTrio
 
+from rtserver.adapters.base import relay_of
 from rtserver.contracts.page import HEADERS as PAGE_HEADERS
 from rtserver.contracts.published import Published
 from rtserver.errors import ConfigurationError
@@ -43,7 +44,11 @@ def create_app(server: Server, inner: ASGIApp | None = None) -> ASGIApp:
 
     @app.get("/readyz")
     async def readyz() -> tuple[dict[str, str], int]:
-        return ({"status": "ready"}, 200) if server.ready else ({"status": "draining"}, 503)
+        if not server.ready:
+            return {"status": "draining"}, 503
+        # Deaf to the others, a node still serves its own: nobody is helped by taking all of them away.
+        relay = relay_of(server.adapter_factory)
+        return {"status": "degraded" if relay is not None and relay.state == "degraded" else "ready"}, 200
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -103,6 +108,7 @@ class ServerCollector(Collector):
         yield from _namespaces(statistics)
         yield from _node(statistics)
         yield from _cluster(statistics)
+        yield from _relay(statistics)
 
 
 def _engine(statistics: ServerStatistics) -> Iterable[Metric]:
@@ -135,6 +141,19 @@ def _namespaces(statistics: ServerStatistics) -> Iterable[Metric]:
     for family, value in zip(families, dynamic, strict=True):
         family.add_metric(["(dynamic)"], value)
     return families
+
+
+def _relay(statistics: ServerStatistics) -> Iterable[Metric]:
+    relay = statistics.relay
+    if relay is None:
+        return
+    yield _gauge("rtserver_relay_healthy", "Whether this node hears the others", relay.state == "healthy")
+    yield _gauge("rtserver_relay_backlog", "Messages for other nodes that wait", relay.backlog)
+    yield _counter("rtserver_relay_published", "Messages for other nodes", relay.published)
+    yield _counter("rtserver_relay_received", "Messages from other nodes", relay.received)
+    yield _counter("rtserver_relay_lost", "Messages given up while the relay was away", relay.lost)
+    yield _counter("rtserver_relay_refused", "Messages of other nodes that were not what they should be", relay.refused)
+    yield _counter("rtserver_relay_connects", "Connections to the relay", relay.connects)
 
 
 def _node(statistics: ServerStatistics) -> Iterable[Metric]:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar, Unpack, cast, overload
 import structlog
 import trio
 
-from rtserver.adapters.base import AdapterFactory
+from rtserver.adapters.base import AdapterFactory, RelayStatistics, relay_of
 from rtserver.cluster.adapter import adapter_for
 from rtserver.cluster.member import ClusterStatistics
 from rtserver.cluster.site import Site, open_site
@@ -47,7 +47,10 @@ B = TypeVar("B", bound=Callable[[], Awaitable[None]])
 
 @dataclass(frozen=True, slots=True)
 class ServerStatistics:
-    """What a node holds and has counted; ``node`` is None behind an ASGI server, ``cluster`` when it is alone."""
+    """What a node holds and has counted.
+
+    ``node`` is None behind an ASGI server, ``cluster`` when it is alone, ``relay`` when no adapter reaches others.
+    """
 
     clients: int
     slow_handlers: int
@@ -56,6 +59,7 @@ class ServerStatistics:
     namespaces: tuple[NamespaceStatistics, ...]
     node: NodeStatistics | None
     cluster: ClusterStatistics | None
+    relay: RelayStatistics | None
 
 
 class Server(Sending, Registering, Users):
@@ -385,6 +389,7 @@ class Server(Sending, Registering, Users):
             namespaces=tuple(namespace.statistics() for namespace in self.namespaces.values()),
             node=None if self._site is None else self._site.node.statistics(),
             cluster=None if self._site is None else self._site.statistics(),
+            relay=relay_of(self.adapter_factory),
         )
 
 

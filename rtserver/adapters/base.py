@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from rtserver.protocol.engineio.outbound import Outbound
 from rtserver.types import Room
@@ -186,3 +186,32 @@ class Adapter(Protocol):
 
 
 AdapterFactory = Callable[[NamespaceView], Adapter]
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStatistics:
+    """The way to other nodes: what an adapter's factory counts that has one.
+
+    Args:
+        state: How well this node hears the others: ``starting``, ``healthy`` or ``degraded``.
+        published: Messages handed over to it.
+        received: Messages from it.
+        lost: Messages that were given up while it was away.
+        refused: Messages from it that were not what they should be.
+        connects: Connections made.
+        backlog: Messages that wait to be sent.
+    """
+
+    state: Literal["starting", "healthy", "degraded"]
+    published: int
+    received: int
+    lost: int
+    refused: int
+    connects: int
+    backlog: int
+
+
+def relay_of(factory: AdapterFactory) -> RelayStatistics | None:
+    """What an adapter's factory counts of the way to other nodes; None if it has none."""
+    statistics = getattr(factory, "statistics", None)
+    return None if statistics is None else cast(RelayStatistics, statistics())

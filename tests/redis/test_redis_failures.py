@@ -11,7 +11,7 @@ import pytest
 import redis
 import trio
 
-from rtserver import ConfigurationError, LimitExceeded, Server, Socket
+from rtserver import ConfigurationError, LimitExceeded, Server, Socket, create_app
 from rtserver.adapters.redis import RedisAdapter
 from rtserver.adapters.redis.link import MAX_MESSAGE, LinkState, RedisLink, RelayDown
 from rtserver.adapters.redis.target import RedisTarget
@@ -61,11 +61,19 @@ async def pair(url: str) -> AsyncIterator[Pair]:
         yield Pair(adapters, servers, clients)
 
 
+async def readiness(io: Server) -> tuple[int, str]:
+    app: Any = create_app(io)
+    answer = await app.test_client().get("/readyz")
+    return answer.status_code, (await answer.get_json())["status"]
+
+
 async def test_a_killed_redis_costs_nothing_at_home_and_is_found_when_it_is_back(own_redis: RedisServer) -> None:
     async with pair(own_redis.url) as two:
         await two.both(LinkState.HEALTHY)
+        assert await readiness(two.servers[0]) == (200, "ready")
         own_redis.kill()
         await two.both(LinkState.DEGRADED)
+        assert await readiness(two.servers[0]) == (200, "degraded")
         two.servers[0].emit("news", "while it is away")
         await two.until(lambda: two.heard[0] == ["while it is away"])
         assert await two.servers[0].fetch_sockets() != []
@@ -191,7 +199,7 @@ async def test_what_is_published_while_redis_is_away_is_bounded_and_counted(
         await nursery.start(one.run)
         for number in range(250):
             one.publish(b"news", str(number).encode())
-        assert one.statistics().lost == 150
+        assert (one.lost, one.backlog) == (150, 100)
         own_redis.start()
         with trio.fail_after(PATIENCE):
             while len(heard) < 100:

@@ -14,7 +14,6 @@ import secrets
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import hiredis
@@ -51,27 +50,6 @@ class LinkState(enum.Enum):
 
 class RelayDown(RTServerError):
     """Redis does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkStatistics:
-    """Counters of a link since the start.
-
-    Args:
-        state: How well it hears.
-        published: Messages handed to Redis.
-        received: Messages from Redis.
-        lost: Messages that were given up while Redis was away.
-        connects: Connections made.
-        backlog: Messages that wait to be sent.
-    """
-
-    state: LinkState
-    published: int
-    received: int
-    lost: int
-    connects: int
-    backlog: int
 
 
 def pack(*args: str | bytes) -> bytes:
@@ -129,9 +107,10 @@ class RedisLink:
     def state(self) -> LinkState:
         return self._state
 
-    def statistics(self) -> LinkStatistics:
-        """Counters, and what waits."""
-        return LinkStatistics(self._state, self.published, self.received, self.lost, self.connects, len(self._outgoing))
+    @property
+    def backlog(self) -> int:
+        """How many messages wait to be sent."""
+        return len(self._outgoing)
 
     # What others want. None of this waits, but ``command``.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import structlog
 import trio
 
-from rtserver.adapters.base import NamespaceView
-from rtserver.adapters.redis.link import LinkState, LinkStatistics, RedisLink
+from rtserver.adapters.base import NamespaceView, RelayStatistics
+from rtserver.adapters.redis.link import LinkState, RedisLink
 from rtserver.adapters.redis.namespace import RedisNamespace
 from rtserver.adapters.redis.target import RedisTarget
 from rtserver.errors import EncodeError, ProtocolError
@@ -63,9 +63,18 @@ class RedisAdapter:
         """How well this node hears the others."""
         return self.link.state
 
-    def statistics(self) -> LinkStatistics:
+    def statistics(self) -> RelayStatistics:
         """Counters of the connection."""
-        return self.link.statistics()
+        link = self.link
+        return RelayStatistics(
+            state=link.state.value,
+            published=link.published,
+            received=link.received,
+            lost=link.lost,
+            refused=self.refused,
+            connects=link.connects,
+            backlog=link.backlog,
+        )
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """What the server does beside its handlers: stay connected."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from rtserver import Server
+from rtserver.adapters.base import RelayStatistics
 from rtserver.handlers.admin.events import ClusterReport, NamespaceReport, NodeReport, NodeState, RelayState
 
 DYNAMIC = "(dynamic)"
@@ -65,7 +66,7 @@ class Reporter:
             slow_consumers=engine.slow_consumers,
             loop_delay=0.0 if node is None else round(max(0.0, node.loop_delay), 6),
             memory=resident_bytes(),
-            relay=_relay(self._io),
+            relay=_relay(statistics.relay),
             namespaces=namespaces,
         )
 
@@ -101,8 +102,10 @@ def _state(io: Server) -> NodeState:
     return "ready" if io.ready else "draining"
 
 
-def _relay(io: Server) -> RelayState:
-    return "none"
+def _relay(relay: RelayStatistics | None) -> RelayState:
+    if relay is None:
+        return "none"
+    return "healthy" if relay.state == "healthy" else "degraded"
 
 
 def resident_bytes() -> int:
