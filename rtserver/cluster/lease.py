@@ -19,6 +19,7 @@ import redis
 import structlog
 import trio
 
+from rtserver.cluster.rundir import lease_path
 from rtserver.cluster.slots import SLOTS, NoSlot, hold_slot
 from rtserver.errors import ConfigurationError
 from rtserver.protocol.handoff import LeasedState, NodeState, encode_lease
@@ -141,7 +142,7 @@ async def _claim(client: Any, directory: Path, token: str, stack: contextlib.Exi
     slot = 0
     while slot < SLOTS:
         if stack.enter_context(hold_slot(directory, slot)) is not None:
-            incarnation = await _until_answered(client, slot, token)
+            incarnation = await _until_answered(client, directory, slot, token)
             if incarnation is not None:
                 return Lease(client, Owner(slot, incarnation), token)
         stack.pop_all().close()
@@ -149,26 +150,37 @@ async def _claim(client: Any, directory: Path, token: str, stack: contextlib.Exi
     raise NoSlot("every slot of the cluster is taken")
 
 
-async def _until_answered(client: Any, slot: int, token: str) -> int | None:
+async def _until_answered(client: Any, directory: Path, slot: int, token: str) -> int | None:
     while True:
         try:
-            return await _run(lambda: _take(client, slot, token))
+            return await _run(lambda: _take(client, directory, slot, token))
         except (redis.ConnectionError, redis.TimeoutError) as exc:
             log.warning("waiting_for_redis", error=type(exc).__name__)
             await trio.sleep(_RETRY_EVERY)
 
 
-def _take(client: Any, slot: int, token: str) -> int | None:
+def _take(client: Any, directory: Path, slot: int, token: str) -> int | None:
     """The slot's new incarnation, or None when another node has the slot."""
-    first = NodeState(slot, 0, "starting", 0, 0.0, None, 0)
-    if not client.set(_key(slot), encode_lease(_leased(first, token)), nx=True, px=LEASE_MS):
-        held = client.get(_key(slot))
-        # A command whose answer got lost may have taken the slot for us.
-        if held is None or f'"token":"{token}"'.encode() not in held:
-            return None
+    value = encode_lease(_leased(NodeState(slot, 0, "starting", 0, 0.0, None, 0), token))
+    # Whoever had the slot on this machine is dead, for we hold its lock; nobody has to wait for
+    # its lease to end. Our own token is there when the answer to an earlier attempt got lost.
+    remembered = lease_path(directory, slot)
+    for known in (_remembered(remembered), token):
+        if client.eval(_REFRESH, 1, _key(slot), known, value, LEASE_MS):
+            break
+    else:
+        return None
+    remembered.write_text(token)
     incarnation = int(client.incr(f"rtserver:incarnation:{slot}")) % SLOTS
     client.sadd(_NODES, slot)
     return incarnation
+
+
+def _remembered(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _key(slot: int) -> str:

@@ -52,6 +52,11 @@ def lock_path(directory: Path, slot: int) -> Path:
     return directory / f"slot-{slot}.lock"
 
 
+def lease_path(directory: Path, slot: int) -> Path:
+    """Where the node of a slot keeps the token of its lease in Redis, for the next one to know it by."""
+    return directory / f"slot-{slot}.lease"
+
+
 def find_sockets(directory: Path) -> dict[int, Path]:
     """The sockets in the directory, by slot; some may be left from nodes that died."""
     found = {}

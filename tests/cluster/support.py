@@ -104,7 +104,11 @@ class Caller:
         self.sock = trio.socket.from_stdlib_socket(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
 
     async def __aenter__(self) -> Self:
-        await self.sock.connect(str(self.path))
+        try:
+            await self.sock.connect(str(self.path))
+        except OSError:
+            self.sock.close()
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:

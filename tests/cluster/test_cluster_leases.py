@@ -115,6 +115,24 @@ async def test_a_lease_that_redis_has_forgotten_is_taken_again(
         await ended(site)
 
 
+async def test_a_node_takes_over_from_one_that_died_on_its_machine(
+    tmp_path: Path, redis_url: str, store: redis.Redis
+) -> None:
+    async with trio.open_nursery() as nursery:
+        first = await start_node(nursery, tmp_path / "run", redis_url=redis_url)
+        await eventually(lambda: lease(store, 0)["state"] == "ready")
+        dead, incarnation = str(store.get("rtserver:node:0")), owner(first)[1]
+        await ended(first)
+        # As a node that is killed leaves it.
+        store.set("rtserver:node:0", dead)
+        elsewhere = await start_node(nursery, tmp_path / "other", redis_url=redis_url)
+        assert owner(elsewhere)[0] == 1
+        again = await start_node(nursery, tmp_path / "run", redis_url=redis_url)
+        assert owner(again) == (0, incarnation + 1)
+        for site in (elsewhere, again):
+            await ended(site)
+
+
 @pytest.mark.parametrize("value", ['{"token":"somebody else"}', "garbage", "[]"])
 async def test_a_node_whose_slot_is_anothers_goes_and_leaves_it_alone(
     tmp_path: Path, redis_url: str, store: redis.Redis, value: str
