@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable
 from typing import IO, Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -115,7 +116,12 @@ def fetch_document(url: str, *, timeout: float = FETCH_TIMEOUT) -> bytes:
     """
     deadline = time.monotonic() + timeout
     request = Request(url, headers={"Accept": "application/json"})
-    with _opener.open(request, timeout=timeout) as response:
+    try:
+        response = _opener.open(request, timeout=timeout)
+    except HTTPError as exc:
+        exc.close()
+        raise OSError(f"status {exc.code}") from None
+    with response:
         document = bytearray()
         # As much as is there, so that a server that drips cannot hold the thread.
         while chunk := response.read1(65_536):
