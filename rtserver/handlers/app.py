@@ -13,6 +13,7 @@ import trio
 from rtserver import Server
 from rtserver.adapters.base import AdapterFactory
 from rtserver.config import Options
+from rtserver.handlers import greeting
 from rtserver.handlers.accounts.accounts import Accounts
 from rtserver.handlers.accounts.http import create_accounts_app
 from rtserver.handlers.accounts.tokens import ALGORITHM, AUDIENCE, ISSUER, Tokens
@@ -24,6 +25,7 @@ from rtserver.handlers.settings import ChatSettings
 from rtserver.handlers.storage.database import Database, Unavailable
 from rtserver.middleware.auth import JWTAuth
 from rtserver.middleware.ratelimit import Rate, RateLimit
+from rtserver.pages import serve_pages
 
 # By user, whatever the number of their devices.
 RATES = {
@@ -65,11 +67,14 @@ def create_chat(
     limit = RateLimit(rates, by="user")
     options.setdefault("api_title", "rtserver chat")
     io = Server(adapter=adapter, middleware=[auth, limit], **options)
-    io.http_app = create_accounts_app(accounts, rates=settings.rates)
+    app = create_accounts_app(accounts, rates=settings.rates)
+    serve_pages(app)
+    io.http_app = app
     io.background(database.run)
     attendance = presence.Attendance(io.of(chat.NAMESPACE), room_key, name_of)
     chat.register(io, chat.ChatServices.of(database), attendance)
     presence.register(io, attendance, room_key)
+    greeting.register(io)
     admin.register(io, disconnect_user=io.disconnect_user)
     password = settings.admin_password
     if password is not None:

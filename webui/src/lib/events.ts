@@ -1,5 +1,5 @@
 /* eslint-disable @typescript-eslint/no-empty-object-type */
-/** The events of Socket.IO server, version 0. Made by `rtserver typescript`: do not edit. */
+/** The events of rtserver chat, version 0. Made by `rtserver typescript`: do not edit. */
 
 /** What a client hears in `/`. */
 export type ServerToClientEvents = {
@@ -62,7 +62,7 @@ export type ChatClientToServerEvents = {
   "chat:rooms": (roomQuery: RoomQuery, ack: (answer: Answer<RoomPage>) => void) => void;
   "chat:set_role": (newRole: NewRole, ack: (answer: Answer<Member>) => void) => void;
   "chat:typing_in": (typingIn: TypingIn, ack?: (answer?: unknown) => void) => void;
-  "presence:online": (roomRef: RoomRef, ack: (answer: Answer<Online>) => void) => void;
+  "presence:online": (onlineQuery: OnlineQuery, ack: (answer: Answer<Online>) => void) => void;
 };
 
 /** What acknowledges an event: its answer, or why it was refused. */
@@ -124,6 +124,7 @@ export interface Edit {
   text: string;
 }
 
+/** The node that a client is connected to. */
 export interface Hello {
   node: string;
 }
@@ -339,11 +340,30 @@ export interface NodeReport {
   namespaces: NamespaceReport[];
 }
 
+/** Some of the ``total`` users who are online in a room. */
 export interface Online {
   room: string;
-  users: RtserverHandlersChatEventsUserRef[];
+  users: OnlineUser[];
+  total: number;
 }
 
+/** A room of which one is a member. */
+export interface OnlineQuery {
+  /**
+   * @maxLength 64
+   * @minLength 1
+   * @pattern ^[A-Za-z0-9_-]+$
+   */
+  room: string;
+}
+
+/** A user who is online. */
+export interface OnlineUser {
+  id: string;
+  name: string;
+}
+
+/** Somebody with whom one shares a room has come, or has gone. */
 export interface Presence {
   user: string;
   online: boolean;
