@@ -10,7 +10,7 @@ from typing import Unpack
 
 import trio
 
-from rtserver import Server
+from rtserver import Middleware, Server
 from rtserver.adapters.base import AdapterFactory
 from rtserver.config import Options
 from rtserver.handlers import greeting
@@ -23,8 +23,10 @@ from rtserver.handlers.chat.sockets import name_of, room_key
 from rtserver.handlers.presence import handlers as presence
 from rtserver.handlers.settings import ChatSettings
 from rtserver.handlers.storage.database import Database, Unavailable
+from rtserver.middleware import Permissions, Rate, RateLimit, allow
 from rtserver.middleware.auth import JWTAuth
-from rtserver.middleware.ratelimit import Rate, RateLimit
+from rtserver.middleware.connection_limits import ConnectionLimits
+from rtserver.middleware.validation import Validation
 from rtserver.pages import serve_pages
 
 # By user, whatever the number of their devices.
@@ -38,6 +40,18 @@ RATES = {
     "chat:history": "10/s burst 40",
     "chat:typing_in": "2/s burst 10",
 }
+
+# Which rooms a user may enter is for the chat's own guard to say, which knows the members.
+RULES = (
+    allow("event", ("chat:*", "presence:*")),
+    allow("event", "cluster:*", scopes=[admin.SCOPE]),
+    allow("enter", room_key("*")),
+    allow("emit", room_key("*")),
+)
+PER_ADDRESS = 1_000
+PER_USER = 20
+MAX_SIZE = 20_000
+MAX_DEPTH = 4
 
 
 def create_chat(
@@ -64,9 +78,16 @@ def create_chat(
     secret = settings.signing_secret()
     accounts = Accounts(database, Tokens(secret))
     auth = JWTAuth(secret, algorithms=(ALGORITHM,), audience=AUDIENCE, issuer=ISSUER)
-    limit = RateLimit(rates, by="user")
+    middleware: list[Middleware] = [
+        ConnectionLimits(per_address=PER_ADDRESS),
+        auth,
+        ConnectionLimits(per_user=PER_USER, oldest_goes=True),
+        RateLimit(rates, by="user"),
+        Permissions(RULES),
+        Validation(max_size=MAX_SIZE, max_depth=MAX_DEPTH),
+    ]
     options.setdefault("api_title", "rtserver chat")
-    io = Server(adapter=adapter, middleware=[auth, limit], **options)
+    io = Server(adapter=adapter, middleware=middleware, **options)
     app = create_accounts_app(accounts, rates=settings.rates)
     serve_pages(app)
     io.http_app = app
