@@ -43,7 +43,7 @@ class Pool:
         self._directory = directory
         self._candidates: list[Upstream] | None = None
         # Those that were here before us are not new.
-        self._arrival = -math.inf
+        self._settled = False
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
@@ -52,14 +52,18 @@ class Pool:
         known = {(one.address, one.slot): one for one in self.listed}
         self.listed = []
         for address, slot in settings.upstreams:
-            upstream = known.get((address, slot)) or Upstream(str(address), address, self._arrival)
+            upstream = known.get((address, slot)) or Upstream(str(address), address, self._arrives())
             upstream.slot = slot
             self.listed.append(upstream)
         self._candidates = None
 
     def settle(self) -> None:
         """From now on whoever comes is new."""
-        self._arrival = math.inf
+        self._settled = True
+
+    def _arrives(self) -> float:
+        """Since when one is here that is seen for the first time now."""
+        return trio.current_time() if self._settled else -math.inf
 
     @property
     def candidates(self) -> list[Upstream]:
@@ -122,7 +126,7 @@ class Pool:
         sock = connect(path)
         if sock is None:
             return None
-        link = self.links[slot] = Link(self._loop, slot, sock, min(self._arrival, trio.current_time()), self._forget)
+        link = self.links[slot] = Link(self._loop, slot, sock, self._arrives(), self._forget)
         self._candidates = None
         # It says how it is before anything else.
         link.on_ready()
@@ -152,7 +156,7 @@ class Pool:
             upstream = before.get(state.slot)
             if upstream is None or (upstream.address, upstream.incarnation) != (address, state.incarnation):
                 name = f"node-{state.slot}@{state.host}"
-                upstream = Upstream(name, address, min(self._arrival, trio.current_time()))
+                upstream = Upstream(name, address, self._arrives())
             upstream.slot, upstream.incarnation = state.slot, state.incarnation
             if upstream.sessions != state.sessions or upstream.state != state.state:
                 upstream.sent = 0

@@ -6,6 +6,7 @@ product there is the proxy, and real nodes.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -58,9 +59,11 @@ class Through:
         client = await self.http()
         received = b""
         with trio.fail_after(PATIENCE):
-            await client.stream.send_all(sent)
-            while data := await client.stream.receive_some():
-                received += data
+            # Whoever is hung up on in the middle of a word learns so by a reset.
+            with contextlib.suppress(trio.BrokenResourceError):
+                await client.stream.send_all(sent)
+                while data := await client.stream.receive_some():
+                    received += data
         await client.stream.aclose()
         return received
 
@@ -87,10 +90,12 @@ async def proxied(run_dir: Path, **given: Any) -> AsyncIterator[Through]:
     async with trio.open_nursery() as nursery:
         await nursery.start(proxy.run)
         through = Through(proxy)
-        yield through
-        for stream in through.streams:
-            await trio.aclose_forcefully(stream)
-        proxy.stop()
+        try:
+            yield through
+        finally:
+            for stream in through.streams:
+                stream.socket.close()
+            proxy.stop()
 
 
 Health = Literal["well", "ill", "silent"]

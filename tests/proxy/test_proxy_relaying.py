@@ -411,7 +411,7 @@ async def test_an_upstream_that_is_silent_for_good_is_probed_and_passed_over(tmp
     async with trio.open_nursery() as nursery:
         silent, well = [await Upstream().start(nursery) for _ in range(2)]
         silent.health = "silent"
-        async with proxied(tmp_path, **given(silent, well, probe_timeout=0.1)) as through:
+        async with proxied(tmp_path, **given(silent, well, probe_timeout=0.5, probe_interval=0.1)) as through:
             await eventually(lambda: through.ready() == 1)
             for _ in range(5):
                 assert (await through.request("GET", "/")).status == 200
