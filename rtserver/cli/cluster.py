@@ -1,4 +1,4 @@
-"""``rtserver cluster``: a whole cluster on one machine, as its ``Procfile`` says.
+"""``rtserver cluster``: a whole cluster on one machine.
 
 Rule: what is not given is made up, for this run alone: a secret, a run directory, a Redis
 with a password on a free port. Honcho runs the processes; told to end, all of them end,
@@ -24,6 +24,12 @@ import click
 import httpx
 
 READY_EVERY = 0.2
+# The repository's ``Procfile`` says the same, for those who run honcho themselves.
+PROCFILE = """\
+redis: exec rtserver redis
+node: exec rtserver keep rtserver serve --host 127.0.0.1 --port 0 $RTSERVER_APP
+proxy: exec rtserver keep python -m proxy
+"""
 
 
 @click.command()
@@ -34,15 +40,16 @@ READY_EVERY = 0.2
 @click.option(
     "--procfile",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    default="Procfile",
-    show_default=True,
-    help="What to run.",
+    help="What to run instead of a Redis, nodes and the proxy.",
 )
-def cluster(target: str | None, nodes: int, host: str, port: int, procfile: Path) -> None:
+def cluster(target: str | None, nodes: int, host: str, port: int, procfile: Path | None) -> None:
     """Run a Redis, nodes that serve MODULE:SERVER, and the proxy; print one URL."""
     with _own_terminal(), tempfile.TemporaryDirectory(prefix="rtserver-") as directory:
         listen = f"{f'[{host}]' if ':' in host else host}:{port or _free_port(host)}"
         environment = _settings(os.environ, Path(directory), target, listen)
+        if procfile is None:
+            procfile = Path(directory) / "Procfile"
+            procfile.write_text(PROCFILE)
         sys.exit(_Run(procfile, nodes, environment, f"http://{listen}").run())
 
 
@@ -95,10 +102,9 @@ class _Run:
         self._url = url
         self._told = threading.Event()
         # Not the terminal's signals, but ours, reach what runs: each of them once.
+        what = ["-f", str(procfile), "-d", str(Path.cwd()), "-e", os.devnull, "-c", f"node={nodes}"]
         self._honcho = subprocess.Popen(
-            [sys.executable, "-m", "honcho", "start", "-f", str(procfile), "-e", os.devnull, "-c", f"node={nodes}"],
-            env=environment,
-            start_new_session=True,
+            [sys.executable, "-m", "honcho", "start", *what], env=environment, start_new_session=True
         )
 
     def run(self) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from rtserver.cli.cluster import PROCFILE
 from rtserver.client import ClientSocket, open_socket
 from rtserver.client.backoff import Reconnection
 from rtserver.types import TransportName
@@ -158,6 +159,10 @@ def pid_of(path: Path) -> int:
             except OSError:
                 continue
             return int(caller.recv(1_000).partition(b'"pid":')[2].partition(b"}")[0])
+
+
+def test_the_procfile_says_what_the_command_runs() -> None:
+    assert (ROOT / "Procfile").read_text() == PROCFILE
 
 
 def test_ctrl_c_under_make_is_a_success_too(tmp_path: Path) -> None:
