@@ -29,6 +29,7 @@ run: $(CLUSTER_STAMP) $(PAGES) ## Start a Redis, two nodes and the proxy; they p
 	$(BIN)/rtserver cluster
 
 test: check $(TEST_NPM) $(PAGES) ## Check, then run every test
+	@scripts/apt-install psql postgresql
 	$(BIN)/pytest tests/protocol --cov=rtserver.protocol --cov-fail-under=100
 	$(BIN)/pytest tests --ignore=tests/protocol
 	cd webui && npm run --silent test
