@@ -67,6 +67,14 @@ class Chat:
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return answer.status_code, headers, await answer.get_json()
 
+    async def until_stored(self) -> None:
+        """Wait until the database answers."""
+        # A user who is not there: unavailable until there is somewhere to look.
+        probe = tokens().issue("nobody", "Nobody", "", guest=True).token
+        with trio.fail_after(PATIENCE):
+            while (await self.http("refresh", {}, token=probe))[0] != 401:
+                await trio.lowlevel.checkpoint()
+
     async def person(self, name: str) -> Person:
         """A guest of this name."""
         status, _, session = await self.http("guest", {"name": name})
@@ -96,11 +104,8 @@ async def open_chat(
     io = create_chat(settings or settings_for(url), **{"rates": {}, **options})
     async with open_server(io) as server:
         chat = Chat(server)
-        # A user who is not there: 503 until there is somewhere to look.
-        probe = tokens().issue("nobody", "Nobody", "", guest=True).token
-        with trio.fail_after(PATIENCE):
-            while wait and (await chat.http("refresh", {}, token=probe))[0] == 503:
-                await trio.lowlevel.checkpoint()
+        if wait:
+            await chat.until_stored()
         yield chat
 
 
