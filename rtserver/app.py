@@ -109,6 +109,21 @@ class ServerCollector(Collector):
         yield from _node(statistics)
         yield from _cluster(statistics)
         yield from _relay(statistics)
+        yield from _of_middleware(self._server)
+
+
+def _of_middleware(server: Server) -> Iterable[Metric]:
+    """What middleware offers by ``collect()``."""
+    owners = [*server.namespaces.values(), *server.parent_namespaces]
+    members = {id(member): member for owner in owners for member in owner.registry.middleware}
+    families: dict[str, Metric] = {}
+    for member in members.values():
+        collect: Callable[[], Iterable[Metric]] | None = getattr(member, "collect", None)
+        for metric in collect() if collect is not None else ():
+            known = families.setdefault(metric.name, metric)
+            if known is not metric:
+                known.samples.extend(metric.samples)
+    return families.values()
 
 
 def _engine(statistics: ServerStatistics) -> Iterable[Metric]:

@@ -128,6 +128,8 @@ class Registry:
         self.enter_chain: Callable[[EnterContext], Any] = self._ask_guard
         self.emit_chain: Callable[[EmitContext], Any] | None = None
         self.connect_waits = False
+        self.joined: list[Handler] = []
+        self.left: list[Handler] = []
         self._shared = shared
         self._own: list[Middleware] = []
         self.unknown = Handler(_refuse_unknown)
@@ -186,6 +188,8 @@ class Registry:
     def _compile(self) -> None:
         middleware = self.middleware
         self.connect_waits = waits(middleware, "connect")
+        self.joined = [Handler(member.joined) for member in middleware if overrides(member, "joined")]
+        self.left = [Handler(member.left) for member in middleware if overrides(member, "left")]
         self.enter_chain = compose(middleware, "enter", self._ask_guard)
         self.emit_chain = None
         if any(overrides(member, "emit") for member in middleware):

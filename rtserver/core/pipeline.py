@@ -115,6 +115,12 @@ class Middleware:
     def closed(self, client: Client, reason: DisconnectReason) -> None:
         """A session is over: once for each that was ``opened``."""
 
+    def joined(self, socket: Socket) -> None:
+        """A socket is in its namespace, and no handler has seen it yet."""
+
+    def left(self, socket: Socket, reason: DisconnectReason) -> None:
+        """A socket is out of its namespace: once for each that has ``joined``."""
+
 
 class ConnectCheck(Middleware):
     """A function as middleware: it looks at a socket that wants to join, and raises to refuse."""

@@ -307,6 +307,8 @@ class Socket:
         acks, self._acks = self._acks, None
         for listener in (acks or {}).values():
             listener(None)
+        for watcher in registry.left:
+            run_in_place(self, watcher, ("disconnect", reason), None)
         for handler in registry.on_disconnect:
             run(self, handler, ("disconnect", reason), None)
         worker, self.worker = self.worker, None
@@ -317,6 +319,8 @@ class Socket:
 
     def connect(self) -> None:
         """The client has been told that it is in: run the connect handlers."""
+        for watcher in self.namespace.registry.joined:
+            run_in_place(self, watcher, ("connect",), None)
         for handler in self.namespace.registry.on_connect:
             run(self, handler, ("connect",), None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable
+from contextlib import ExitStack
 from typing import Any
 
 from rtserver.core.addresses import group
@@ -98,22 +99,20 @@ class ConnectionLimits(Middleware):
         user = None if self._per_user is None else _user(socket)
         if user is not None:
             self._count(user, client)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._give_back, user, client)
             result = proceed(context)
-        except BaseException:
-            self._give_back(user, client)
-            raise
+            undo.pop_all()
         if inspect.isawaitable(result):
             return self._settle(result, socket, user)
         self._check_order(socket, user)
         return result
 
     async def _settle(self, pending: Awaitable[Any], socket: Socket, user: str | None) -> Result:
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._give_back, user, socket.client)
             result = await pending
-        except BaseException:
-            self._give_back(user, socket.client)
-            raise
+            undo.pop_all()
         self._check_order(socket, user)
         return result
 

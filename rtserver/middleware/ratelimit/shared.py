@@ -16,11 +16,12 @@ from typing import Any, Protocol, TypeVar
 import structlog
 import trio
 
-from rtserver.adapters.redis.link import RedisLink, RelayDown
+from rtserver.adapters.redis.link import RedisLink
 from rtserver.adapters.redis.target import RedisTarget
 from rtserver.core.addresses import group
 from rtserver.core.pipeline import ConnectContext, EventContext, Proceed, RequestContext, Result
 from rtserver.core.socket import Socket
+from rtserver.errors import RTServerError
 from rtserver.middleware.ratelimit.buckets import Rate
 from rtserver.middleware.ratelimit.limit import RateLimit, Rates, by_address
 
@@ -61,7 +62,7 @@ class Commands(Protocol):
         """Run a command and give its reply.
 
         Raises:
-            RelayDown: Redis is away, or has refused; the message is what it said.
+            RTServerError: Redis is away, or has refused; the message is what it said.
         """
 
 
@@ -150,7 +151,7 @@ class SharedRateLimit(RateLimit):
         with trio.move_on_after(ANSWERS_WITHIN):
             try:
                 reply = await self._run_script(args)
-            except RelayDown as exc:
+            except RTServerError as exc:
                 self._go_alone(str(exc)[:200])
                 return 0.0
             self._came_back()
@@ -162,7 +163,7 @@ class SharedRateLimit(RateLimit):
     async def _run_script(self, args: list[bytes]) -> Any:
         try:
             return await self._redis.command(b"EVALSHA", _SHA, *args)
-        except RelayDown as exc:
+        except RTServerError as exc:
             if not str(exc).startswith("NOSCRIPT"):
                 raise
         return await self._redis.command(b"EVAL", SCRIPT, *args)
