@@ -63,7 +63,7 @@ def token(kid: str = "one", private: Any = PRIVATE) -> str:
 
 
 def build(keys: KeySet) -> Server:
-    io = Server(middleware=[JWTAuth(keys, algorithms=["ES256"], refusal_delay=0, free_failures=1)])
+    io = Server(middleware=[JWTAuth(keys, algorithms=["ES256"], refusal_delay=0)])
 
     @io.on("who")
     def who(socket: Socket) -> str:
@@ -95,11 +95,15 @@ async def test_a_provider_that_is_away_counts_against_no_client(
             raise OSError("no route to host")
         return documents[0]
 
-    async with open_server(build(KeySet("https://id.example/keys", fetch=fetch))) as server:
+    io = build(KeySet("https://id.example/keys", fetch=fetch))
+    async with open_server(io) as server:
         for _ in range(5):
             with pytest.raises(ConnectError, match="authentication failed"):
                 async with server.socket(auth={"token": token()}):
                     pass
+        (auth,) = io.registry.middleware
+        assert isinstance(auth, JWTAuth)
+        assert len(auth._backoff) == 0
         documents.append(DOCUMENT)
         clock.jump(RETRY_AFTER)
         async with server.socket(auth={"token": token()}) as client:

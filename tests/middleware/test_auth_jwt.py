@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jwt
@@ -13,7 +14,7 @@ import trio.testing
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from rtserver import ConfigurationError, Server, Socket
+from rtserver import ConfigurationError, Handshake, Server, Socket
 from rtserver.client import ConnectError
 from rtserver.middleware.auth import Auth, JWTAuth, KeySet, TokenAuth, User
 from rtserver.middleware.auth.auth import REFUSAL
@@ -64,6 +65,7 @@ BAD: dict[str, Callable[[], Any]] = {
     "empty": lambda: "",
     "garbage": lambda: "garbage",
     "huge": lambda: "x" * 100_000,
+    "huge, and signed": lambda: token(more="x" * 10_000),
     "not ASCII": lambda: token() + "é",
     "another secret": lambda: token(OTHER),
     "no algorithm": none_token,
@@ -197,6 +199,35 @@ async def test_a_cookie_counts_only_for_pages_that_may_use_it(origin: str | None
             with pytest.raises(ConnectError, match=REFUSAL):
                 async with server.socket(headers=headers):
                     pass
+
+
+@dataclass
+class Asked:
+    """A request, as a handshake sees it."""
+
+    headers: dict[str, str]
+    secure: bool
+    path: str = "/socket.io/"
+    query: str = ""
+    peer: str = "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("origin", "secure", "same"),
+    [
+        (None, True, True),
+        ("https://test", True, True),
+        ("https://test", False, True),
+        ("http://test", False, True),
+        ("http://test", True, False),
+        ("https://test:8443", True, False),
+        ("https://test.evil", True, False),
+        ("null", True, False),
+    ],
+)
+def test_a_page_is_of_the_same_origin_if_it_came_as_safely(origin: str | None, secure: bool, same: bool) -> None:
+    headers = {"host": "Test", **({} if origin is None else {"origin": origin})}
+    assert Handshake(Asked(headers, secure), {}, 0).same_origin is same
 
 
 async def test_a_socket_ends_with_its_token(autojump_clock: trio.testing.MockClock) -> None:
