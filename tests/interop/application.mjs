@@ -6,7 +6,7 @@ const mayCome = (request, decide) => decide(null, new URL(request.url, "http://h
 const variants = {
   plain: {},
   msgpack: { parser: msgpackParser },
-  fast: { pingInterval: 300, pingTimeout: 500 },
+  fast: { pingInterval: 300, pingTimeout: 1000 },
   polling: { transports: ["polling"] },
   websocket: { transports: ["websocket"] },
   deflate: { perMessageDeflate: true },
@@ -61,6 +61,7 @@ function registerAnswers(socket) {
   });
   on(socket, "who", (ack) => ack({
     auth: socket.handshake.auth, query: socket.handshake.query.colour ?? null,
+    header: socket.handshake.headers["x-colour"] ?? null,
     cookie: socket.handshake.headers.cookie ?? null, rooms: sorted(socket.rooms), transport: socket.conn.transport.name,
   }));
   socket.on("hold", (key, ack) => held.set(key, ack));
@@ -69,6 +70,7 @@ function registerAnswers(socket) {
     attempts.set(key, (attempts.get(key) ?? 0) + 1);
     if (attempts.get(key) > failures) ack(attempts.get(key));
   });
+  on(socket, "volatile", (ack) => { socket.volatile.emit("maybe"); ack(); });
   on(socket, "volatile-between", (ack) => {
     socket.emit("first");
     socket.volatile.emit("maybe");
@@ -79,12 +81,22 @@ function registerAnswers(socket) {
 
 function registerAsking(io, socket) {
   on(socket, "ask", async (value, ack) => ack(await socket.timeout(5000).emitWithAck("question", value)));
+  on(socket, "ask-briefly", async (ack) => {
+    ack(await socket.timeout(100).emitWithAck("question", "silence").then(() => "answered", () => "unanswered"));
+  });
   on(socket, "ask-and-tell", async (key, ack) => {
     const outcome = await socket.timeout(300).emitWithAck("question", key).catch(() => "unanswered");
     io.of("/watch").emit("told", key, outcome);
     ack();
   });
   on(socket, "ask-everybody-in", async (room, ack) => ack(sorted(await io.in(room).timeout(5000).emitWithAck("question", room))));
+  on(socket, "ask-everybody-briefly", async (room, ack) => {
+    try {
+      ack("answered", await io.in(room).timeout(200).emitWithAck("question", room));
+    } catch ({ responses }) {
+      ack("unanswered", responses);
+    }
+  });
 }
 
 function registerGroups(io, socket) {

@@ -106,6 +106,13 @@ async def asynchronous_values(server: Server) -> None:
     await connection.client.disconnect()
 
 
+async def asynchronous_simple(server: Server) -> None:
+    async with socketio.AsyncSimpleClient() as client:
+        await client.connect(server.url, transports=TRANSPORTS)
+        expect(await client.receive(timeout=SECONDS), ["welcome", client.sid])
+        expect(await client.call("echo", [b"\x01", "grüße"], timeout=SECONDS), [b"\x01", "grüße"])
+
+
 async def asynchronous_answers(server: Server) -> None:
     connection = await Connection(answer={"data": b"\x09"}).open(server)
     expect(await connection.call("ask", b"\x01"), {"data": b"\x09"})
@@ -230,6 +237,7 @@ SCENARIOS: dict[str, Callable[[Server], Any]] = {
     function.__name__: function
     for function in (
         asynchronous_values,
+        asynchronous_simple,
         asynchronous_answers,
         asynchronous_rooms,
         asynchronous_namespaces,

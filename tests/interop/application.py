@@ -22,6 +22,7 @@ from quart_trio import QuartTrio
 
 from rtserver import (
     Ack,
+    AckTimeout,
     ConnectRefused,
     Disconnected,
     EventContext,
@@ -42,7 +43,7 @@ def may_come(handshake: Handshake) -> bool:
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "msgpack": {"parser": MsgpackParser()},
-    "fast": {"ping_interval": 0.3, "ping_timeout": 0.5},
+    "fast": {"ping_interval": 0.3, "ping_timeout": 1},
     "polling": {"transports": ["polling"]},
     "websocket": {"transports": ["websocket"]},
     "deflate": {"per_message_deflate": True},
@@ -126,6 +127,7 @@ def register_answers(io: Server) -> None:
         return {
             "auth": handshake.auth,
             "query": handshake.query.get("colour"),
+            "header": handshake.headers.get("x-colour"),
             "cookie": handshake.headers.get("cookie"),
             "rooms": sorted(socket.rooms),
             "transport": socket.transport,
@@ -148,6 +150,10 @@ def register_answers(io: Server) -> None:
         if attempts[key] > failures:
             ack(attempts[key])
 
+    @io.on("volatile")
+    def volatile(socket: Socket) -> None:
+        socket.volatile.emit("maybe")
+
     @io.on("volatile-between")
     def volatile_between(socket: Socket) -> None:
         socket.emit("first")
@@ -160,6 +166,13 @@ def register_asking(io: Server) -> None:
     async def ask(socket: Socket, value: Any) -> Any:
         with trio.fail_after(5):
             return await socket.call("question", value)
+
+    @io.on("ask-briefly")
+    async def ask_briefly(socket: Socket) -> str:
+        with trio.move_on_after(0.1):
+            await socket.call("question", "silence")
+            return "answered"
+        return "unanswered"
 
     @io.on("ask-and-tell")
     async def ask_and_tell(socket: Socket, key: str) -> None:
@@ -174,6 +187,14 @@ def register_asking(io: Server) -> None:
     async def ask_everybody_in(socket: Socket, room: str) -> list[Any]:
         with trio.fail_after(5):
             return sorted(await io.in_(room).call("question", room))
+
+    @io.on("ask-everybody-briefly")
+    async def ask_everybody_briefly(socket: Socket, room: str, ack: Ack) -> None:
+        try:
+            with trio.fail_after(0.2):
+                ack("answered", await io.in_(room).call("question", room))
+        except AckTimeout as exc:
+            ack("unanswered", exc.answers)
 
 
 def register_groups(io: Server) -> None:

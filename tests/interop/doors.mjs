@@ -191,12 +191,7 @@ export const scenarios = {
   },
 };
 
-function upgradedTo({ transports }, options) {
-  settings.transports = transports.map((transport) => (typeof transport === "string" ? transport : nameOf(transport)));
-  return upgraded("/", { ...options, transports });
-}
-
-const nameOf = (transport) => (transport === NodeWebSocket ? "websocket" : "polling");
+const upgradedTo = ({ transports }, options) => upgraded("/", { ...options, transports });
 
 async function open() {
   return JSON.parse((await (await get(HANDSHAKE)).text()).slice(1));

@@ -8,6 +8,8 @@ import {
 } from "./harness.mjs";
 
 export const variants = ["plain", "fast"];
+// Nearly all of their time is waiting, and each has a server or sockets of its own.
+export const together = 5;
 const LOST = ["transport close", "transport error"];
 const isPolling = settings.transports.at(-1) === "polling";
 
@@ -23,7 +25,8 @@ async function observer() {
 // Why the client says that it is disconnected, when it is.
 const leaving = async (socket) => (await event(socket, "disconnect"))[0];
 
-const ownServer = () => Server.start({ plain: 0 });
+// By the command that a user would type, so that signals are its own affair.
+const ownServer = (variant = "plain") => Server.start({ [variant]: 0 });
 
 async function reconnected(socket) {
   if (!socket.connected) await event(socket, "connect");
@@ -38,6 +41,10 @@ export const scenarios = {
     assert.equal(await left, "io client disconnect");
     assert.deepEqual(await seen, { reason: "client namespace disconnect", before: ["a", "b", id].sort(), after: [] });
     assert.equal(socket.active, false);
+    socket.connect();
+    await event(socket, "connect");
+    assert.notEqual(socket.id, id);
+    assert.deepEqual((await ask(socket, "who")).rooms, [socket.id]);
   },
   async "the server takes a client out of a namespace, after what it said before"() {
     const [departure, socket] = [await observer(), await upgraded("/", persistent)];
@@ -165,37 +172,30 @@ export const scenarios = {
     socket.disconnect();
     await next.end("SIGTERM");
   },
-  async "a server that is told to stop lets its clients come back"() {
+  async "a server that is told to stop says first what it had to say, and lets its clients come back"() {
     const server = await ownServer();
     const sockets = await Promise.all([1, 2, 3].map(() => upgraded("/", { server, ...persistent })));
     const room = await connected("/room-1", { server, ...persistent });
     const left = Promise.all([...sockets, room].map((socket) => leaving(socket)));
+    const ticks = heard(sockets[0], "tick");
+    await ask(sockets[0], "burst", 300);
     assert.equal(await server.end("SIGTERM"), 0);
     // Never "io server disconnect": after that one they would stay away.
     for (const reason of await left) assert.ok(LOST.includes(reason), reason);
+    assert.equal(ticks.length, 300);
     const next = await server.again();
     await Promise.all([...sockets, room].map(reconnected));
     assert.deepEqual(await Promise.all(sockets.map((socket, number) => ask(socket, "echo", number))), [0, 1, 2]);
     for (const socket of [...sockets, room]) socket.disconnect();
     assert.equal(await next.end("SIGTERM"), 0);
   },
-  async "a server that stops says first what it had to say"() {
-    const server = await ownServer();
-    const socket = await upgraded("/", { server });
-    const ticks = heard(socket, "tick");
-    await ask(socket, "burst", 300);
-    const left = leaving(socket);
-    await server.end("SIGTERM");
-    await left;
-    assert.equal(ticks.length, 300);
-  },
   async "a server that hangs is missed by its pings, and found again"() {
-    const server = await Server.start({ fast: 0 });
+    const server = await ownServer("fast");
     const socket = await upgraded("/", { server, variant: "fast", ...persistent, timeout: 1000 });
     const left = leaving(socket);
-    server.process.kill("SIGSTOP");
+    server.signal("SIGSTOP");
     assert.equal(await left, "ping timeout");
-    server.process.kill("SIGCONT");
+    server.signal("SIGCONT");
     await event(socket, "connect");
     assert.equal(await ask(socket, "echo", "hello again"), "hello again");
     socket.disconnect();

@@ -1,37 +1,37 @@
 // What scenarios share: servers to start and end, official clients, and waiting for events.
+import { AsyncLocalStorage } from "node:async_hooks";
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 import msgpackParser from "socket.io-msgpack-parser";
 
-// {command: [...], server: "reference" | "front" | "asgi", transports: [...], parser: "json" | "msgpack"}
-// The command serves the variants of its last argument. With a url instead, a server that runs already is used.
+// {server: "reference" | "front" | "asgi", transports: [...], parser: "json" | "msgpack", command: [...], several: [...]}
+// `command` is what a user would type to serve one VARIANT on PORT; `several` serves the variants of its last argument.
 export const settings = JSON.parse(process.argv[3]);
-const clients = new Set();
+// The clients of each scenario: some scenarios run at the same time.
+const clients = new AsyncLocalStorage();
 const servers = new Set();
 
 export class Server {
   static async start(ports) {
     const server = new Server();
-    const [program, ...args] = settings.command;
-    server.process = spawn(program, [...args, JSON.stringify(ports)], { stdio: ["pipe", "pipe", "pipe"] });
+    const [program, ...args] = commandFor(ports);
+    // A group of its own: the server may be several processes.
+    server.process = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], detached: true });
     server.ended = new Promise((resolve) => server.process.once("close", (code, signal) => resolve(signal ?? code)));
     server.log = "";
-    server.process.stderr.setEncoding("utf8").on("data", (text) => { server.log += text; });
     servers.add(server);
     server.ports = await new Promise((resolve, reject) => {
       server.ended.then(() => reject(new Error(`the server did not start: ${server.log}`)));
-      createInterface({ input: server.process.stdout }).on("line", (line) => {
+      const listen = (line) => {
+        server.log += `${line}\n`;
+        const url = line.match(/http:\/\/127\.0\.0\.1:(\d+)/);
         if (line.startsWith("ports ")) resolve(JSON.parse(line.slice(6)));
-        else server.log += `${line}\n`;
-      });
+        else if (url) resolve({ [Object.keys(ports)[0]]: Number(url[1]) });
+      };
+      for (const input of [server.process.stdout, server.process.stderr]) createInterface({ input }).on("line", listen);
     });
     return server;
-  }
-
-  // One that somebody else has started and will end.
-  static running(url) {
-    return { url: () => url, ended: new Promise(() => {}), process: { exitCode: null } };
   }
 
   url(variant = settings.parser === "msgpack" ? "msgpack" : "plain") {
@@ -43,11 +43,23 @@ export class Server {
     return Server.start(this.ports);
   }
 
-  async end(signal) {
-    servers.delete(this);
-    this.process.kill(signal);
-    return this.ended;
+  // Only the first process is told to stop; nobody is asked about SIGKILL, SIGSTOP and SIGCONT.
+  signal(name) {
+    process.kill(name === "SIGTERM" ? this.process.pid : -this.process.pid, name);
   }
+
+  async end(signal) {
+    this.signal(signal);
+    const code = await this.ended;
+    servers.delete(this);
+    return code;
+  }
+}
+
+function commandFor(ports) {
+  const [[variant, port], ...others] = Object.entries(ports);
+  if (others.length || !settings.command) return [...settings.several, JSON.stringify(ports)];
+  return settings.command.map((word) => word.replace("VARIANT", variant).replace("PORT", port));
 }
 
 export const shared = {};
@@ -57,7 +69,7 @@ export function client(namespace = "/", { server = shared.server, variant, ...op
   const socket = io(server.url(variant) + namespace, {
     forceNew: true, reconnection: false, transports: settings.transports, ...parser, ...options,
   });
-  clients.add(socket);
+  clients.getStore().add(socket);
   return socket;
 }
 
@@ -75,7 +87,8 @@ export function connected(namespace, options) {
 export async function upgraded(namespace, options) {
   const socket = await connected(namespace, options);
   const { engine } = socket.io;
-  if (engine.transport.name !== settings.transports.at(-1)) await event(engine, "upgrade");
+  const last = (options?.transports ?? settings.transports).at(-1);
+  if (engine.transport.name !== (last.prototype?.name ?? last)) await event(engine, "upgrade");
   return socket;
 }
 
@@ -103,16 +116,22 @@ export async function settled(...sockets) {
   await Promise.all(sockets.map((socket) => ask(socket, "echo", 0)));
 }
 
-export function hangUp() {
-  for (const socket of clients) {
-    socket.io.reconnection(false);
-    socket.disconnect();
+// Runs a scenario with clients of its own, which leave when it is over.
+export async function withClients(scenario) {
+  const own = new Set();
+  try {
+    await clients.run(own, scenario);
+  } finally {
+    for (const socket of own) {
+      socket.io.reconnection(false);
+      socket.disconnect();
+    }
   }
-  clients.clear();
 }
 
 export async function endServers(signal) {
   return Promise.all([...servers].map((server) => server.end(signal)));
 }
 
-process.once("exit", () => { for (const server of servers) server.process.kill("SIGKILL"); });
+process.once("exit", () => { for (const server of servers) server.signal("SIGKILL"); });
+process.once("SIGTERM", () => process.exit(1));
