@@ -5,9 +5,12 @@ Rule: this is where domains meet; they know nothing of one another.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Unpack
 
+import quart
 import trio
 
 from rtserver import Middleware, Server
@@ -15,7 +18,7 @@ from rtserver.adapters.base import AdapterFactory
 from rtserver.config import Options
 from rtserver.handlers import greeting
 from rtserver.handlers.accounts.accounts import Accounts
-from rtserver.handlers.accounts.http import create_accounts_app
+from rtserver.handlers.accounts.http import create_accounts_app, peer_of
 from rtserver.handlers.accounts.tokens import ALGORITHM, AUDIENCE, ISSUER, Tokens
 from rtserver.handlers.admin import handlers as admin
 from rtserver.handlers.chat import handlers as chat
@@ -28,6 +31,8 @@ from rtserver.middleware.auth import JWTAuth
 from rtserver.middleware.connection_limits import ConnectionLimits
 from rtserver.middleware.validation import Validation
 from rtserver.pages import serve_pages
+from rtserver.transports.forwarded import believe
+from rtserver.transports.request import Request
 
 # By user, whatever the number of their devices.
 RATES = {
@@ -52,6 +57,7 @@ PER_ADDRESS = 1_000
 PER_USER = 20
 MAX_SIZE = 20_000
 MAX_DEPTH = 4
+FORGET_EVERY = 3_600.0
 
 
 def create_chat(
@@ -88,10 +94,11 @@ def create_chat(
     ]
     options.setdefault("api_title", "rtserver chat")
     io = Server(adapter=adapter, middleware=middleware, **options)
-    app = create_accounts_app(accounts, rates=settings.rates)
+    app = create_accounts_app(accounts, rates=settings.rates, address_of=partial(_address_of, io))
     serve_pages(app)
     io.http_app = app
     io.background(database.run)
+    io.background(partial(_forget_guests, database, accounts))
     attendance = presence.Attendance(io.of(chat.NAMESPACE), room_key, name_of)
     chat.register(io, chat.ChatServices.of(database), attendance)
     presence.register(io, attendance, room_key)
@@ -107,6 +114,15 @@ def create_chat(
     return io
 
 
+def _address_of(io: Server, asked: quart.Request) -> str:
+    """From where a request comes: as the proxies that the server trusts tell it, as for Engine.IO."""
+    forwarded = {"x-forwarded-for": ", ".join(asked.headers.getlist("X-Forwarded-For"))}
+    seen = Request(asked.method, asked.path, "", forwarded, b"")
+    seen.peer = peer_of(asked)
+    believe(seen, io.config.trusted_proxies)
+    return seen.peer
+
+
 async def _make_administrator(database: Database, accounts: Accounts, password: str) -> None:
     while True:
         await database.ready.wait()
@@ -116,6 +132,15 @@ async def _make_administrator(database: Database, accounts: Accounts, password: 
             await trio.sleep(1)
         else:
             return
+
+
+async def _forget_guests(database: Database, accounts: Accounts) -> None:
+    while True:
+        await database.ready.wait()
+        # A database that is away has guests for another hour.
+        with contextlib.suppress(Unavailable):
+            await accounts.forget_guests()
+        await trio.sleep(FORGET_EVERY)
 
 
 io = create_chat

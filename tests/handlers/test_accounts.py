@@ -9,15 +9,20 @@ from typing import Any, Literal
 
 import jwt
 import pytest
+import quart_trio
 import trio
 from argon2 import PasswordHasher
+from sqlalchemy import update
 
 from rtserver import ConfigurationError, EventRefused
 from rtserver.client import ConnectError
+from rtserver.handlers.accounts.accounts import Accounts
 from rtserver.handlers.accounts.http import MAX_BODY, AccountRates
 from rtserver.handlers.accounts.passwords import THREADS, Passwords
 from rtserver.handlers.accounts.tokens import LIFETIME, SESSION, Tokens, load_secret
 from rtserver.handlers.settings import ChatSettings
+from rtserver.handlers.storage.database import Database
+from rtserver.handlers.storage.tables import users
 from rtserver.types import Secret
 from tests.handlers.support import CHEAP, PATIENCE, SECRET, Chat, open_chat, settings_for, tokens
 
@@ -273,3 +278,49 @@ def test_a_secret_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
         load_secret(tmp_path / "secret")
     with pytest.raises(ConfigurationError, match="RTSERVER_CHAT_SECRET"):
         Tokens("short")
+
+
+async def test_names_of_guests_who_left_nothing_are_free_again(database_url: str) -> None:
+    async with open_chat(database_url) as chat:
+        owner = await chat.person("Owner")
+        for name in ("Young", "Gone"):
+            await chat.http("guest", {"name": name})
+        await chat.http("register", ANN)
+        async with chat.socket(owner) as socket:
+            await socket.call("chat:create", {"name": "hall"})
+        database = Database(database_url)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(database.run)
+            await database.ready.wait()
+            old = update(users).where(users.c.name != "Young").values(created_at=0)
+            await database.write(lambda connection: connection.execute(old))
+            assert await Accounts(database, tokens()).forget_guests() == 1
+            nursery.cancel_scope.cancel()
+        statuses = {name: (await chat.http("guest", {"name": name}))[0] for name in ("Owner", "Young", "Ann", "Gone")}
+        assert statuses == {"Owner": 409, "Young": 409, "Ann": 409, "Gone": 200}
+
+
+async def test_addresses_are_those_that_trusted_proxies_tell(file_url: str) -> None:
+    rates = AccountRates(new="1/min", refreshes="1000/s")
+    settings = settings_for(file_url, rates=rates)
+
+    async def ask(chat: Chat, forwarded: str) -> int:
+        app = chat.io.http_app
+        assert isinstance(app, quart_trio.QuartTrio)
+        answer = await app.test_client().post(
+            "/api/accounts/guest",
+            json={},
+            headers={"X-Forwarded-For": forwarded},
+            scope_base={"client": ("10.0.0.1", 1)},
+        )
+        status: int = answer.status_code
+        return status
+
+    async with open_chat(file_url, settings=settings, trusted_proxies=["10.0.0.0/8"]) as chat:
+        assert await ask(chat, "203.0.113.1") == 200
+        assert await ask(chat, "203.0.113.2") == 200
+        # What a client wrote itself stands in front of what the proxy has seen.
+        assert await ask(chat, "203.0.113.9, 203.0.113.2") == 429
+    async with open_chat(file_url, settings=settings) as chat:
+        assert await ask(chat, "203.0.113.1") == 200
+        assert await ask(chat, "203.0.113.2") == 429

@@ -11,21 +11,22 @@ import time
 import unicodedata
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rtserver import EventRefused
 from rtserver.entropy import random_id
 from rtserver.handlers.accounts.passwords import Passwords
-from rtserver.handlers.accounts.tokens import Issued, Tokens
+from rtserver.handlers.accounts.tokens import SESSION, Issued, Tokens
 from rtserver.handlers.storage.database import Database
 from rtserver.handlers.storage.names import name_key
-from rtserver.handlers.storage.tables import users
+from rtserver.handlers.storage.tables import members, messages, users
 
 MIN_NAME = 2
 MAX_NAME = 32
 MIN_PASSWORD = 8
 MAX_PASSWORD = 256
+FORGET_AT_ONCE = 500
 # The name of the account that ``set_administrator`` makes; nobody can register it.
 ADMINISTRATOR = "admin"
 ADMIN_SCOPE = "admin"
@@ -144,6 +145,23 @@ class Accounts:
                 connection.execute(chosen.values(password_hash=hashed, scopes=ADMIN_SCOPE))
 
             await self._database.write(change)
+
+    async def forget_guests(self) -> int:
+        """Free the names of guests whose sessions are over and who have left nothing behind: how many.
+
+        At most ``FORGET_AT_ONCE`` of them, the oldest.
+        """
+        gone = (time.time_ns() // 1_000_000_000 - SESSION) * 1_000
+
+        def change(connection: Connection) -> int:
+            old = select(users.c.id).where(users.c.password_hash.is_(None), users.c.created_at < gone)
+            old = old.where(~exists().where(messages.c.author_id == users.c.id))
+            old = old.where(~exists().where(members.c.user_id == users.c.id))
+            found = connection.execute(old.order_by(users.c.created_at).limit(FORGET_AT_ONCE)).scalars().all()
+            connection.execute(delete(users).where(users.c.id.in_(found)))
+            return len(found)
+
+        return await self._database.write(change)
 
     async def _create(self, name: str, password_hash: str | None, scopes: str = "") -> Session:
         user_id = random_id(15)

@@ -84,10 +84,16 @@ class _Limits:
             raise EventRefused("rate_limited", "too many requests", retry_after=rounded(wait))
 
 
+def peer_of(request: Request) -> str:
+    """The other end of the connection."""
+    return request.remote_addr or ""
+
+
 def create_accounts_app(
     accounts: Accounts,
     *,
     rates: AccountRates | None = None,
+    address_of: Callable[[Request], str] = peer_of,
     clock: Callable[[], float] = time.monotonic,
 ) -> QuartTrio:
     """The application that serves accounts.
@@ -95,6 +101,7 @@ def create_accounts_app(
     Args:
         accounts: What it serves.
         rates: How often.
+        address_of: From where a request comes; the other end of the connection unless given.
         clock: Seconds that only go forward.
 
     Raises:
@@ -107,7 +114,7 @@ def create_accounts_app(
     @app.post(f"{PATH}/register")
     async def register() -> Response:
         async def answer() -> Session:
-            limits.take("new", _address(request))
+            limits.take("new", group(address_of(request)))
             given = await _body(request, Credentials)
             return await accounts.register(given.name, given.password)
 
@@ -116,7 +123,7 @@ def create_accounts_app(
     @app.post(f"{PATH}/guest")
     async def guest() -> Response:
         async def answer() -> Session:
-            limits.take("new", _address(request))
+            limits.take("new", group(address_of(request)))
             return await accounts.guest((await _body(request, GuestName)).name)
 
         return await _answered(answer)
@@ -124,7 +131,7 @@ def create_accounts_app(
     @app.post(f"{PATH}/sign-in")
     async def sign_in() -> Response:
         async def answer() -> Session:
-            limits.take("attempts", _address(request))
+            limits.take("attempts", group(address_of(request)))
             given = await _body(request, Credentials)
             limits.take("names", name_key(given.name[: MAX_NAME + 1]))
             return await accounts.sign_in(given.name, given.password[: MAX_PASSWORD + 1])
@@ -134,17 +141,13 @@ def create_accounts_app(
     @app.post(f"{PATH}/refresh")
     async def refresh() -> Response:
         async def answer() -> Session:
-            limits.take("refreshes", _address(request))
+            limits.take("refreshes", group(address_of(request)))
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
             return await accounts.refresh(token.strip() if scheme.lower() == "bearer" else "")
 
         return await _answered(answer)
 
     return app
-
-
-def _address(request: Request) -> str:
-    return group(request.remote_addr or "")
 
 
 async def _body(request: Request, kind: type[B]) -> B:
