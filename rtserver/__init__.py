@@ -8,7 +8,15 @@ from rtserver.core.acks import Ack
 from rtserver.core.broadcast import Broadcast, RemoteSocket
 from rtserver.core.handshake import Handshake
 from rtserver.core.namespace import Namespace, ParentNamespace
-from rtserver.core.pipeline import ConnectContext, EmitContext, EventContext, Middleware, Proceed, RequestContext
+from rtserver.core.pipeline import (
+    ConnectContext,
+    EmitContext,
+    EnterContext,
+    EventContext,
+    Middleware,
+    Proceed,
+    RequestContext,
+)
 from rtserver.core.rooms import user_of, user_room
 from rtserver.core.socket import Socket
 from rtserver.errors import (
@@ -47,6 +55,7 @@ __all__ = [
     "Disconnected",
     "EmitContext",
     "EncodeError",
+    "EnterContext",
     "Event",
     "EventContext",
     "EventRefused",

@@ -1,4 +1,4 @@
-"""Middleware: one class with four hooks, composed once into onions.
+"""Middleware: one class with five hooks, composed once into onions.
 
 Rule: a hook gets a frozen context and ``proceed``; it passes on by calling
 ``proceed`` and refuses by raising. Hooks that a class does not override are not
