@@ -68,10 +68,19 @@ class Link(Upstream):
         slot: The node's.
         sock: A connection to its Unix socket.
         now: The time.
+        on_heard: Called once when the node has said how it is for the first time.
         on_gone: Called once when the node is no more.
     """
 
-    def __init__(self, loop: Loop, slot: int, sock: socket.socket, now: float, on_gone: Callable[[Link], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        slot: int,
+        sock: socket.socket,
+        now: float,
+        on_heard: Callable[[], None],
+        on_gone: Callable[[Link], None],
+    ) -> None:
         super().__init__(f"node-{slot}", None, now)
         self.slot = slot
         self.state = _UNHEARD
@@ -81,6 +90,7 @@ class Link(Upstream):
         self.deadline = 0.0
         self._loop = loop
         self._sock = sock
+        self._on_heard = on_heard
         self._on_gone = on_gone
         self._waiting: deque[_Waiting] = deque()
         self._writing = False
@@ -112,7 +122,9 @@ class Link(Upstream):
         self.state, self.incarnation = message.state, message.incarnation
         self.sessions, self.load, self.pid = message.sessions, message.load, message.pid
         self.sent = 0
-        self.heard_at = now
+        first, self.heard_at = self.heard_at is None, now
+        if first:
+            self._on_heard()
 
     def on_failed(self) -> None:
         self.close()

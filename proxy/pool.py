@@ -44,6 +44,7 @@ class Pool:
         self._candidates: list[Upstream] | None = None
         # Those that were here before us are not new.
         self._settled = False
+        self._heard = trio.Event()
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
@@ -126,15 +127,27 @@ class Pool:
         sock = connect(path)
         if sock is None:
             return None
-        link = self.links[slot] = Link(self._loop, slot, sock, self._arrives(), self._forget)
+        link = Link(self._loop, slot, sock, self._arrives(), self._on_heard, self._forget)
+        self.links[slot] = link
         self._candidates = None
         # It says how it is before anything else.
         link.on_ready()
         self._candidates = None
         return None if link.closed else link
 
+    def _on_heard(self) -> None:
+        self._heard.set()
+        self._heard = trio.Event()
+
+    async def hear(self) -> None:
+        """Find the nodes of this machine, and wait until each has said how it is."""
+        self.scan()
+        while any(link.heard_at is None for link in self.links.values()):
+            await self._heard.wait()
+
     def _forget(self, link: Link) -> None:
         self._candidates = None
+        self._on_heard()
         if self.links.get(link.slot or 0) is link:
             del self.links[link.slot or 0]
             log.info("node_gone", slot=link.slot)

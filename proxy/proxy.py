@@ -31,6 +31,8 @@ from proxy.streams import SocketStream, Wire
 from proxy.tls import Certificate
 
 HOUSEKEEPING_SECONDS = 0.5
+# A node that is there says so at once; one that hangs is not waited for.
+HEAR_SECONDS = 1.0
 
 log = structlog.get_logger("proxy")
 
@@ -77,7 +79,9 @@ class Proxy:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self.loop.run)
-            self.pool.scan()
+            with trio.move_on_after(HEAR_SECONDS):
+                # Whoever took clients before us knew them.
+                await self.pool.hear()
             if self._discovery is not None:
                 with trio.move_on_after(self.settings.connect_timeout):
                     await self._discovery.look()
