@@ -24,6 +24,7 @@ from rtserver.schema import CODE, Convert, converter, path_of
 # kind is a type or a JSON Schema as a dictionary.
 Schema: TypeAlias = Any
 
+_PLAIN = (str, int, bool, bytes)
 _OTHER_SIZE = 8
 _NO_LIMIT = 1 << 62
 
@@ -92,9 +93,11 @@ class Validation(Middleware):
             # It answers by itself, so what it returns goes nowhere.
             return proceed(msgspec.structs.replace(context, ack=_checking(context.ack, name, answer)))
         result = proceed(context)
+        if type(result) is answer.exact:
+            return result
         if inspect.isawaitable(result):
             return _check_later(result, name, answer)
-        answer.check(f"acknowledgement of {name!r}", _values(result))
+        answer.check("acknowledgement of", name, _values(result))
         return result
 
     def _answer_of(self, context: EventContext) -> _Arguments | None:
@@ -120,7 +123,7 @@ class Validation(Middleware):
             typed = context.namespace.registry.emitted.get(context.event)
             arguments = None if typed is None else self._of(typed)[0]
         if arguments is not None:
-            arguments.check(f"event {context.event!r}", context.args)
+            arguments.check("event", context.event, context.args)
         return proceed(context)
 
     # Limits.
@@ -131,7 +134,9 @@ class Validation(Middleware):
         index = 0
         try:
             for value in args:
-                size += self._size_of(value, 0)
+                # Most arguments are one short text, and a call would cost more than the check.
+                short = type(value) is str and len(value) <= self._max_text
+                size += len(value) if short else self._size_of(value, 0)
                 index += 1
             if size > self._max_size:
                 raise _Beyond(f"expected a size of at most {self._max_size}")
@@ -173,13 +178,18 @@ class _Beyond(Exception):
 
 
 class _Arguments:
-    """The schemas of an event's arguments."""
+    """The schemas of an event's arguments.
+
+    Attributes:
+        exact: The type of the one argument, if it is one of which every value fits.
+    """
 
     def __init__(self, schema: Schema) -> None:
         kinds = [] if schema is None else list(schema) if isinstance(schema, (list, tuple)) else [schema]
         self._converts: list[Convert] = [converter(kind) for kind in kinds]
         # Pydantic's models have been checked when they were made, and lose their types when they are written.
         self._models = [kind if hasattr(kind, "model_validate") else None for kind in kinds]
+        self.exact = kinds[0] if len(kinds) == 1 and kinds[0] in _PLAIN else object
 
     def taken(self, args: Sequence[Any]) -> list[Any]:
         """The arguments as the schemas want them.
@@ -197,7 +207,7 @@ class _Arguments:
                 raise EventRefused(CODE, _in_argument(refused.message, index, args)) from refused
         return values
 
-    def check(self, what: str, values: Sequence[Any]) -> None:
+    def check(self, what: str, name: str, values: Sequence[Any]) -> None:
         """Look at what is sent, as it will be on the wire.
 
         Raises:
@@ -214,12 +224,12 @@ class _Arguments:
         try:
             self.taken(plain)
         except EventRefused as refused:
-            raise WrongOutput(f"{what}: {refused.message}") from None
+            raise WrongOutput(f"{what} {name!r}: {refused.message}") from None
 
 
 async def _check_later(result: Awaitable[Any], name: str, answer: _Arguments) -> Any:
     value = await result
-    answer.check(f"acknowledgement of {name!r}", _values(value))
+    answer.check("acknowledgement of", name, _values(value))
     return value
 
 
@@ -229,7 +239,7 @@ def _checking(ack: Ack, name: str, answer: _Arguments) -> Ack:
         return ack
 
     def check(values: Sequence[Any]) -> None:
-        answer.check(f"acknowledgement of {name!r}", values)
+        answer.check("acknowledgement of", name, values)
         ack(*values)
 
     return Ack(check)
