@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar, Unpack, cast, overload
 import structlog
 import trio
 
-from rtserver.adapters.base import AdapterFactory, RelayStatistics, relay_of
+from rtserver.adapters.base import AdapterFactory, Gathered, RelayStatistics, relay_of
 from rtserver.cluster.adapter import adapter_for
 from rtserver.cluster.member import ClusterStatistics
 from rtserver.cluster.site import Site, open_site
@@ -193,8 +193,8 @@ class Server(Sending, Registering, Users):
         """Send an event to the other nodes. They get it by ``on_server_side``."""
         self.main.server_side_emit(event, *args)
 
-    async def server_side_call(self, event: str, *args: Any) -> list[Any]:
-        """The same, and wait for what each of them answers."""
+    async def server_side_call(self, event: str, *args: Any) -> Gathered[Any]:
+        """The same, and wait for what each of them answers; ``silent`` is the number of those that do not."""
         return await self.main.server_side_call(event, *args)
 
     # What the engine asks.

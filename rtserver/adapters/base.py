@@ -7,13 +7,15 @@ local and immediate; whatever may involve other nodes is async or fire-and-forge
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from rtserver.protocol.engineio.outbound import Outbound
 from rtserver.types import Room
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,25 @@ class SocketDetails:
     data: Mapping[str, Any] = field(default_factory=dict)
     handshake: Mapping[str, Any] = field(default_factory=dict)
     local: bool = True
+
+
+class Gathered(list[T]):
+    """What nodes have answered, and who has not.
+
+    Attributes:
+        silent: How many nodes have not answered in time.
+        silent_nodes: Which ones, by the names that adapters have for nodes; all that may be, when
+            some have answered without saying theirs.
+    """
+
+    __slots__ = ("silent", "silent_nodes")
+
+    def __init__(
+        self, answers: Iterable[T] = (), *, silent: int = 0, silent_nodes: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(answers)
+        self.silent = silent
+        self.silent_nodes = silent_nodes
 
 
 class LocalSocket(Protocol):
@@ -160,7 +181,7 @@ class Adapter(Protocol):
     ) -> Callable[[], None]:
         """Broadcast and collect acknowledgements into ``answers``; returns what stops the collecting."""
 
-    async def fetch_sockets(self, target: Target, flags: Flags) -> Sequence[SocketDetails]: ...
+    async def fetch_sockets(self, target: Target, flags: Flags) -> Gathered[SocketDetails]: ...
 
     async def all_rooms(self) -> AbstractSet[Room]:
         """The rooms of every node, own rooms of sockets included."""
@@ -175,7 +196,7 @@ class Adapter(Protocol):
     def server_side_emit(self, args: Sequence[Any]) -> None:
         """Send an event to the other nodes, never to this one."""
 
-    async def server_side_call(self, args: Sequence[Any]) -> Sequence[Any]:
+    async def server_side_call(self, args: Sequence[Any]) -> Gathered[Any]:
         """The same, and wait for what each of them answers."""
 
     async def server_count(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from rtserver.adapters.base import Flags, LocalSocket, NamespaceView, PendingAnswers, SocketDetails, Target
+from rtserver.adapters.base import Flags, Gathered, LocalSocket, NamespaceView, PendingAnswers, SocketDetails, Target
 from rtserver.errors import LimitExceeded
 from rtserver.protocol.engineio.outbound import Outbound
 from rtserver.types import Room
@@ -149,8 +149,8 @@ class MemoryAdapter:
             socket.deliver(message, False, args)
         return stop
 
-    async def fetch_sockets(self, target: Target, flags: Flags) -> Sequence[SocketDetails]:
-        return [socket.details() for socket in self.local_sockets(target)]
+    async def fetch_sockets(self, target: Target, flags: Flags) -> Gathered[SocketDetails]:
+        return Gathered(socket.details() for socket in self.local_sockets(target))
 
     async def all_rooms(self) -> AbstractSet[Room]:
         own = {sid for sid in self._sockets if sid not in self._rooms}
@@ -179,8 +179,8 @@ class MemoryAdapter:
     def server_side_emit(self, args: Sequence[Any]) -> None:
         """Nobody to send to."""
 
-    async def server_side_call(self, args: Sequence[Any]) -> Sequence[Any]:
-        return []
+    async def server_side_call(self, args: Sequence[Any]) -> Gathered[Any]:
+        return Gathered()
 
     async def server_count(self) -> int:
         return 1

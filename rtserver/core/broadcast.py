@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from rtserver.adapters.base import Flags, SocketDetails, Target
+from rtserver.adapters.base import Flags, Gathered, SocketDetails, Target
 from rtserver.core.acks import BroadcastAnswers
 from rtserver.core.pipeline import EmitContext
 from rtserver.events import RESERVED, Event
@@ -175,10 +175,15 @@ class Broadcast:
 
     # The sockets themselves.
 
-    async def fetch_sockets(self) -> list[RemoteSocket]:
-        """Find them, on every node."""
+    async def fetch_sockets(self) -> Gathered[RemoteSocket]:
+        """Find them, on every node.
+
+        Returns:
+            Those of the nodes that have answered in time; ``silent`` is the number of the others.
+        """
         found = await self.namespace.adapter.fetch_sockets(self.target, self.flags)
-        return [RemoteSocket(self.namespace, details) for details in found]
+        sockets = (RemoteSocket(self.namespace, details) for details in found)
+        return Gathered(sockets, silent=found.silent, silent_nodes=found.silent_nodes)
 
     def sockets_join(self, *rooms: Room) -> None:
         """Put all of them into rooms."""

@@ -15,9 +15,9 @@ from typing import Any, Protocol, TypeAlias
 
 import structlog
 
-from rtserver.adapters.base import Adapter, AdapterFactory
+from rtserver.adapters.base import Adapter, AdapterFactory, Gathered
 from rtserver.config import Config
-from rtserver.core.broadcast import Broadcast, event_name
+from rtserver.core.broadcast import Broadcast, RemoteSocket, event_name
 from rtserver.core.handlers import Registry
 from rtserver.core.rooms import new_socket_id
 from rtserver.core.socket import Socket
@@ -153,9 +153,9 @@ class Namespace(Sending, Registering):
         """Send an event to the same namespace on the other nodes."""
         self.adapter.server_side_emit((event_name(event), *args))
 
-    async def server_side_call(self, event: str, *args: Any) -> list[Any]:
-        """The same, and wait for what each of them answers."""
-        return list(await self.adapter.server_side_call((event_name(event), *args)))
+    async def server_side_call(self, event: str, *args: Any) -> Gathered[Any]:
+        """The same, and wait for what each of them answers; ``silent`` is the number of those that do not."""
+        return await self.adapter.server_side_call((event_name(event), *args))
 
     def on_server_side_event(self, args: Sequence[Any], answer: Callable[[Any], None] | None) -> None:
         function = self.registry.server_side.get(args[0]) if args else None
@@ -198,9 +198,12 @@ class ParentNamespace(Registering):
         """``emit("message", *args)``."""
         self.emit("message", *args)
 
-    async def fetch_sockets(self) -> list[Any]:
-        """Every socket of every child."""
-        return [found for child in list(self.children.values()) for found in await child.fetch_sockets()]
+    async def fetch_sockets(self) -> Gathered[RemoteSocket]:
+        """Every socket of every child. ``silent`` is that of the child where most nodes were."""
+        every = [await child.fetch_sockets() for child in list(self.children.values())]
+        silent = max((found.silent for found in every), default=0)
+        names = frozenset(name for found in every for name in found.silent_nodes)
+        return Gathered((socket for found in every for socket in found), silent=silent, silent_nodes=names)
 
     def disconnect_sockets(self, close: bool = False) -> None:
         """Disconnect everybody in every child."""

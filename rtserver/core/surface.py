@@ -9,6 +9,7 @@ import abc
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
+from rtserver.adapters.base import Gathered
 from rtserver.core.broadcast import Broadcast, RemoteSocket
 from rtserver.core.handlers import Handler, Registry, is_async_function
 from rtserver.core.pipeline import Middleware, as_middleware
@@ -76,8 +77,8 @@ class Sending(abc.ABC):
         """Send an event to everybody and collect acknowledgements. See ``Broadcast.call``."""
         return await self._operator().call(event, *args)
 
-    async def fetch_sockets(self) -> list[RemoteSocket]:
-        """Every socket, on every node."""
+    async def fetch_sockets(self) -> Gathered[RemoteSocket]:
+        """Every socket, on every node. See ``Broadcast.fetch_sockets``."""
         return await self._operator().fetch_sockets()
 
     def sockets_join(self, *rooms: Room) -> None:

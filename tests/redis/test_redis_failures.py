@@ -13,9 +13,9 @@ import trio
 
 from rtserver import ConfigurationError, LimitExceeded, Server, Socket, create_app
 from rtserver.adapters.redis import RedisAdapter
-from rtserver.adapters.redis.link import MAX_MESSAGE, LinkState, RedisLink, RelayDown
+from rtserver.adapters.redis.link import MAX_MESSAGE, RedisLink
+from rtserver.adapters.redis.replies import LinkState, RelayDown
 from rtserver.adapters.redis.target import RedisTarget
-from rtserver.adapters.redis.wire import Channels
 from rtserver.client import ClientSocket
 from rtserver.testing import open_server
 from tests.services.redis import RedisServer, running_redis
@@ -150,11 +150,12 @@ HOSTILE = [
 async def test_whatever_is_published_by_others_harms_nobody(own_redis: RedisServer, log_output: list[Any]) -> None:
     async with pair(own_redis.url) as two:
         await two.both(LinkState.HEALTHY)
-        channels = Channels.of("/", "abcdef")
+        channels = ("socket.io#/#", "socket.io#/#hall#", "socket.io-request#/#", "socket.io-response#/#")
         with own_redis.client() as client:
             for payload in HOSTILE:
-                for channel in (channels.broadcast, channels.broadcast + b"hall#", channels.request, channels.response):
+                for channel in channels:
                     client.publish(channel, payload)
+            client.publish(b"socket.io#/#\xff\xfe#", b"a room that has no name")
         two.servers[0].emit("news", "alive")
         await two.until(lambda: two.heard == [["alive"], ["alive"]])
         assert all(adapter.refused > 0 for adapter in two.adapters)

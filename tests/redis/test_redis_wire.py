@@ -1,4 +1,4 @@
-"""The format of ``@socket.io/redis-adapter`` 8.3, as the reference packages have written it."""
+"""The words of ``@socket.io/redis-adapter`` 8.3 and its relatives, as the reference packages have written them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtserver.adapters.base import Flags, Target
-from rtserver.adapters.redis import wire
-from rtserver.adapters.redis.wire import Channels, RequestType
+from rtserver.adapters.base import Flags, SocketDetails, Target
+from rtserver.adapters.redis import messages
+from rtserver.adapters.redis.classic import Classic
+from rtserver.adapters.redis.messages import Asked, Dialect, Message, Outgoing, Question
+from rtserver.adapters.redis.sharded import Sharded
+from rtserver.adapters.redis.wire import EMITTER
 from rtserver.errors import EncodeError, ProtocolError
 from rtserver.protocol.socketio import extensions
 
@@ -61,65 +64,220 @@ BROADCASTS: list[tuple[str, str, list[Any], Target, Flags, bytes]] = [
 ]
 
 
+OTHER = "zzzzzz"
+EVERYBODY = b"socket.io-request#/#"
+RESPONSES = b"socket.io-response#/#"
+ROOM1 = Target(frozenset(["room1"]))
+
+
 @pytest.mark.parametrize(("golden", "namespace", "data", "target", "flags", "channel"), BROADCASTS)
 def test_broadcasts_both_ways(
     golden: str, namespace: str, data: list[Any], target: Target, flags: Flags, channel: bytes
 ) -> None:
-    assert wire.encode_broadcast(UID, namespace, data, target, flags).hex() == golden
-    packet = wire.decode_broadcast(bytes.fromhex(golden), namespace)
-    assert (packet.uid, packet.data, packet.target, packet.flags) == (UID, data, target, flags)
-    assert Channels.of(namespace, UID).of_room(target.rooms) == channel
+    outgoing = Classic(namespace, UID).broadcast(data, target, flags)
+    assert (outgoing.channel, outgoing.payload.hex()) == (channel, golden)
+    read = Classic(namespace, OTHER).read(*outgoing, {})
+    assert read == messages.Broadcast(data, target, flags)
+    assert Classic(namespace, UID).read(*outgoing, {}) is None
 
 
-EMITTED = (
-    "93a7656d697474657283a47479706502a46461746192a3666f6fa3626172"
-    "a36e7370a12f83a5726f6f6d7390a5666c61677380a665786365707490"
-)
-
-
-def test_the_emitter_is_read_whatever_the_order_of_its_options() -> None:
-    packet = wire.decode_broadcast(bytes.fromhex(EMITTED), "/")
-    assert (packet.uid, packet.data) == ("emitter", ["foo", "bar"])
-
-
-REQUESTS: list[tuple[bytes, str]] = [
+EMITTED: list[tuple[Outgoing, bytes, str]] = [
     (
-        wire.encode_request(RequestType.REMOTE_FETCH, uid=UID, requestId="UTnaGN", target=Target()),
-        '{"uid":"fAmfNZ","requestId":"UTnaGN","type":5,"opts":{"rooms":[],"except":[]}}',
+        Classic("/", EMITTER).broadcast(["foo", "bar"], Target(), Flags()),
+        b"socket.io#/#",
+        (
+            "93a7656d697474657283a47479706502a46461746192a3666f6fa3626172"
+            "a36e7370a12f83a5726f6f6d7390a665786365707490a5666c61677380"
+        ),
     ),
     (
-        wire.encode_request(RequestType.REMOTE_JOIN, uid=UID, target=Target(frozenset(["room1"])), rooms=["x", "y"]),
-        '{"uid":"fAmfNZ","type":2,"opts":{"rooms":["room1"],"except":[]},"rooms":["x","y"]}',
-    ),
-    (
-        wire.encode_request(RequestType.REMOTE_LEAVE, uid=UID, target=Target(frozenset(["room1"])), rooms=["x"]),
-        '{"uid":"fAmfNZ","type":3,"opts":{"rooms":["room1"],"except":[]},"rooms":["x"]}',
-    ),
-    (
-        wire.encode_request(RequestType.REMOTE_DISCONNECT, uid=UID, target=Target(frozenset(["JQ"])), close=True),
-        '{"uid":"fAmfNZ","type":4,"opts":{"rooms":["JQ"],"except":[]},"close":true}',
-    ),
-    (
-        wire.encode_request(RequestType.SERVER_SIDE_EMIT, uid=UID, data=["ping2", "hello"]),
-        '{"uid":"fAmfNZ","type":6,"data":["ping2","hello"]}',
-    ),
-    (
-        wire.encode_request(RequestType.SERVER_SIDE_EMIT, uid=UID, requestId="0cmLYT", data=["ping2", "hello"]),
-        '{"uid":"fAmfNZ","requestId":"0cmLYT","type":6,"data":["ping2","hello"]}',
+        Classic("/", EMITTER).broadcast(["foo"], ROOM1, Flags()),
+        b"socket.io#/#room1#",
+        (
+            "93a7656d697474657283a47479706502a46461746191a3666f6fa36e7370a12f"
+            "83a5726f6f6d7391a5726f6f6d31a665786365707490a5666c61677380"
+        ),
     ),
 ]
 
 
-@pytest.mark.parametrize(("written", "golden"), REQUESTS)
-def test_requests_are_written_as_the_reference_writes_them(written: bytes, golden: str) -> None:
-    assert written == golden.encode()
+@pytest.mark.parametrize(("outgoing", "channel", "wire"), EMITTED)
+def test_the_emitter_writes_what_that_of_the_reference_does(outgoing: Outgoing, channel: bytes, wire: str) -> None:
+    assert (outgoing.channel, outgoing.payload.hex()) == (channel, wire)
+
+
+# Its options come in another order than the adapter's.
+EMITTER_WROTE = (
+    "93a7656d697474657283a47479706502a46461746192a3666f6f01a36e7370a42f6e737083a5726f6f6d7390"
+    "a5666c61677381a8766f6c6174696c65c3a665786365707491a178"
+)
+
+
+def test_the_emitter_is_read_whatever_the_order_of_its_options() -> None:
+    read = Classic("/nsp", UID).read(b"socket.io#/nsp#", bytes.fromhex(EMITTER_WROTE), {})
+    assert read == messages.Broadcast(["foo", 1], Target(excluded=frozenset("x")), Flags(volatile=True))
+
+
+CLASSIC = Classic("/", UID)
+ANYBODY = Classic("/", EMITTER)
+ASKED = Asked("UTnaGN")
+ASKED_7 = Asked("Z2baZh")
+REQUESTS: list[tuple[Outgoing, str, Message]] = [
+    (
+        CLASSIC.fetch(Target(), "UTnaGN"),
+        '{"uid":"fAmfNZ","requestId":"UTnaGN","type":5,"opts":{"rooms":[],"except":[]}}',
+        messages.FetchSockets(Target(), ASKED),
+    ),
+    (
+        CLASSIC.join(ROOM1, ["x", "y"]),
+        '{"uid":"fAmfNZ","type":2,"opts":{"rooms":["room1"],"except":[]},"rooms":["x","y"]}',
+        messages.Join(ROOM1, ["x", "y"]),
+    ),
+    (
+        CLASSIC.leave(ROOM1, ["x"]),
+        '{"uid":"fAmfNZ","type":3,"opts":{"rooms":["room1"],"except":[]},"rooms":["x"]}',
+        messages.Leave(ROOM1, ["x"]),
+    ),
+    (
+        CLASSIC.disconnect(Target(frozenset(["JQ"])), True),
+        '{"uid":"fAmfNZ","type":4,"opts":{"rooms":["JQ"],"except":[]},"close":true}',
+        messages.Disconnect(Target(frozenset(["JQ"])), True),
+    ),
+    (
+        CLASSIC.server_side(["ping2", "hello"]),
+        '{"uid":"fAmfNZ","type":6,"data":["ping2","hello"]}',
+        messages.ServerSide(["ping2", "hello"]),
+    ),
+    (
+        CLASSIC.server_side(["ping2", "hello"], "0cmLYT"),
+        '{"uid":"fAmfNZ","requestId":"0cmLYT","type":6,"data":["ping2","hello"]}',
+        messages.ServerSide(["ping2", "hello"], Asked("0cmLYT")),
+    ),
+    (
+        CLASSIC.list_rooms("UTnaGN"),
+        '{"uid":"fAmfNZ","requestId":"UTnaGN","type":1}',
+        messages.ListRooms(ASKED),
+    ),
+    (
+        ANYBODY.join(ROOM1, ["x"]),
+        '{"type":2,"opts":{"rooms":["room1"],"except":[]},"rooms":["x"]}',
+        messages.Join(ROOM1, ["x"]),
+    ),
+    (
+        ANYBODY.leave(Target(), ["x", "y"]),
+        '{"type":3,"opts":{"rooms":[],"except":[]},"rooms":["x","y"]}',
+        messages.Leave(Target(), ["x", "y"]),
+    ),
+    (
+        ANYBODY.disconnect(Target(), True),
+        '{"type":4,"opts":{"rooms":[],"except":[]},"close":true}',
+        messages.Disconnect(Target(), True),
+    ),
+    (
+        ANYBODY.server_side(["ping2", 1]),
+        '{"uid":"emitter","type":6,"data":["ping2",1]}',
+        messages.ServerSide(["ping2", 1]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("outgoing", "golden", "message"), REQUESTS)
+def test_requests_are_written_as_the_reference_writes_them(outgoing: Outgoing, golden: str, message: Message) -> None:
+    assert outgoing == (EVERYBODY, golden.encode())
+    assert Classic("/", OTHER).read(*outgoing, {}) == message
+
+
+def test_a_question_for_acknowledgements_is_msgpack() -> None:
+    outgoing = CLASSIC.broadcast(["q"], Target(), Flags(), "Z2baZh")
+    # The reference's flags also hold its own time-out.
+    written = (
+        "85a3756964a666416d664e5aa9726571756573744964a65a3262615a68a47479706507a67061636b6574"
+        "83a47479706502a46461746191a171a36e7370a12fa46f70747383a5726f6f6d7390a665786365707490a5666c616773"
+    )
+    assert outgoing.channel == EVERYBODY
+    assert outgoing.payload.hex() == written + "80"
+    read = Classic("/", OTHER).read(EVERYBODY, bytes.fromhex(written + "81a774696d656f7574cd012c"), {})
+    assert read == messages.Broadcast(["q"], Target(), Flags(), ASKED_7)
+    # Whoever has asked does not answer, though this request carries no name in old versions.
+    assert Classic("/", OTHER).read(*outgoing, {"Z2baZh": Question.ACKS}) is None
+
+
+DETAILS = SocketDetails("a", frozenset(["a", "x"]), {"n": 1}, {"secure": False})
+FOUND = SocketDetails("a", frozenset(["a", "x"]), {"n": 1}, {"secure": False}, local=False)
+# As the reference writes them, and what we add: our name.
+ANSWERS: list[tuple[Outgoing, str, Question, Message]] = [
+    (
+        CLASSIC.client_count(ASKED_7, 1),
+        '{"type":8,"requestId":"Z2baZh","clientCount":1',
+        Question.ACKS,
+        messages.ClientCount("Z2baZh", UID, 1),
+    ),
+    (
+        CLASSIC.found(ASKED, [DETAILS]),
+        '{"requestId":"UTnaGN","sockets":[{"id":"a","handshake":{"secure":false},"rooms":["a","x"],"data":{"n":1}}]',
+        Question.SOCKETS,
+        messages.Found("UTnaGN", UID, [FOUND]),
+    ),
+    (
+        CLASSIC.told(Asked("0cmLYT"), "pong"),
+        '{"type":6,"requestId":"0cmLYT","data":"pong"',
+        Question.SERVER_SIDE,
+        messages.Told("0cmLYT", UID, "pong"),
+    ),
+    (
+        CLASSIC.rooms(ASKED, ["x", "y"]),
+        '{"requestId":"UTnaGN","rooms":["x","y"]',
+        Question.ROOMS,
+        messages.Rooms("UTnaGN", UID, ["x", "y"]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("outgoing", "golden", "question", "message"), ANSWERS)
+def test_answers_are_those_of_the_reference_with_a_name(
+    outgoing: Outgoing, golden: str, question: Question, message: Any
+) -> None:
+    assert outgoing == (RESPONSES, f'{golden},"uid":"{UID}"}}'.encode())
+    other = Classic("/", OTHER)
+    pending = {message.request: question}
+    assert other.read(*outgoing, pending) == message
+    assert other.read(RESPONSES + OTHER.encode() + b"#", outgoing.payload, pending) == message
+    assert other.read(*outgoing, {}) is None
+    nameless = other.read(RESPONSES, f"{golden}}}".encode(), pending)
+    assert nameless == type(message)(message.request, None, *[getattr(message, name) for name in message.__slots__[2:]])
 
 
 def test_acknowledgements_are_written_as_the_reference_writes_them() -> None:
-    assert (
-        wire.encode_ack("Z2baZh", ("r2",)).hex()
-        == "83a47479706509a9726571756573744964a65a3262615a68a67061636b6574a27232"
-    )
+    outgoing = CLASSIC.acknowledged(ASKED_7, ("r2",))
+    assert outgoing.channel == RESPONSES
+    assert outgoing.payload.hex() == "83a47479706509a9726571756573744964a65a3262615a68a67061636b6574a27232"
+    assert CLASSIC.read(*outgoing, {"Z2baZh": Question.ACKS}) == messages.Acknowledged("Z2baZh", "r2")
+    for args, value in (((), None), ((1, 2), [1, 2])):
+        outgoing = CLASSIC.acknowledged(ASKED_7, args)
+        assert CLASSIC.read(*outgoing, {"Z2baZh": Question.ACKS}) == messages.Acknowledged("Z2baZh", value)
+
+
+OLD: list[tuple[dict[str, Any], Message]] = [
+    (
+        {"requestId": "UTnaGN", "type": 2, "sid": "abc", "room": "r"},
+        messages.Join(Target(frozenset(["abc"])), ["r"], ASKED),
+    ),
+    (
+        {"requestId": "UTnaGN", "type": 3, "sid": "abc", "room": "r"},
+        messages.Leave(Target(frozenset(["abc"])), ["r"], ASKED),
+    ),
+    (
+        {"requestId": "UTnaGN", "type": 4, "sid": "abc", "close": True},
+        messages.Disconnect(Target(frozenset(["abc"])), True, ASKED),
+    ),
+    ({"requestId": "UTnaGN", "type": 0, "rooms": ["x"]}, messages.ListIds(Target(frozenset(["x"])), ASKED)),
+]
+
+
+@pytest.mark.parametrize(("wire", "message"), OLD)
+def test_older_versions_are_understood(wire: dict[str, Any], message: Message) -> None:
+    assert CLASSIC.read(EVERYBODY, json.dumps(wire).encode(), {}) == message
+    assert CLASSIC.done(ASKED) == (RESPONSES, b'{"requestId":"UTnaGN"}')
 
 
 @pytest.mark.parametrize(
@@ -127,23 +285,29 @@ def test_acknowledgements_are_written_as_the_reference_writes_them() -> None:
     [("/", b"socket.io#/#*"), ("/a*?[b]\\", rb"socket.io#/a\*\?\[b\]\\#*"), ("/é", "socket.io#/é#*".encode())],
 )
 def test_characters_that_a_pattern_would_interpret_are_escaped(namespace: str, pattern: bytes) -> None:
-    assert Channels.of(namespace, UID).pattern == pattern
+    assert Classic(namespace, UID).patterns == (pattern,)
 
 
-def test_the_room_is_found_in_the_channel_whatever_is_in_its_name() -> None:
-    channels = Channels.of("/chat", UID)
+@pytest.mark.parametrize("dialect", [Classic("/chat", UID), Sharded("/chat", "401dd7c38b48e588")])
+def test_the_room_is_found_in_the_channel_whatever_is_in_its_name(dialect: Dialect) -> None:
     for room in ("a", "a#b", "#", "é", "x" * 1000):
-        assert channels.room(channels.of_room(frozenset([room]))) == room
-    assert channels.room(channels.broadcast) is None
+        outgoing = dialect.broadcast(["foo"], Target(frozenset([room])), Flags())
+        assert dialect.room(outgoing.channel) == room
+    for outgoing in (dialect.broadcast(["foo"], Target(), Flags()), dialect.fetch(Target(), "x")):
+        assert dialect.room(outgoing.channel) is None
+    for channel in dialect.channels:
+        assert dialect.room(channel) is None
 
 
 def test_rooms_may_be_numbers_as_javascript_has_them() -> None:
-    assert wire.read_target({"opts": {"rooms": [7, "a"], "except": [8]}}) == Target(
-        frozenset(["7", "a"]), frozenset(["8"])
-    )
-    assert wire.read_rooms({"rooms": [1]}) == ["1"]
-    assert wire.read_target({"sid": "abc"}) == Target(frozenset(["abc"]))
-    assert wire.read_rooms({"room": "r"}) == ["r"]
+    wire = b'{"type":2,"uid":"x","opts":{"rooms":[7,"a"],"except":[8]},"rooms":[1]}'
+    target = Target(frozenset(["7", "a"]), frozenset(["8"]))
+    assert CLASSIC.read(EVERYBODY, wire, {}) == messages.Join(target, ["1"])
+
+
+SHARDED = Sharded("/", "401dd7c38b48e588")
+TO_US = b"socket.io#/#401dd7c38b48e588#"
+PACKET = {"type": 2, "data": ["a"], "nsp": "/"}
 
 
 @pytest.mark.parametrize(
@@ -154,67 +318,80 @@ def test_rooms_may_be_numbers_as_javascript_has_them() -> None:
         [],
         ["uid"],
         ["uid", {}, {}],
-        ["uid", {"type": 3, "data": ["a"], "nsp": "/"}, {}],
-        ["uid", {"type": 2, "data": [], "nsp": "/"}, {}],
-        ["uid", {"type": 2, "data": [None], "nsp": "/"}, {}],
-        ["uid", {"type": 2, "data": ["connect"], "nsp": "/"}, {}],
-        ["uid", {"type": 2, "data": "a", "nsp": "/"}, {}],
-        ["uid", {"type": 2, "data": ["a"], "nsp": "/other"}, {}],
-        ["uid", {"type": 2, "data": ["a"], "nsp": "/"}, {"rooms": "a"}],
-        ["uid", {"type": 2, "data": ["a"], "nsp": "/"}, {"rooms": [None]}],
-        ["uid", {"type": 2, "data": ["a"], "nsp": "/"}, {"rooms": [True]}],
-        ["uid", {"type": 2, "data": ["a"], "nsp": "/"}, {"rooms": ["x"] * 20_000}],
-        [7, {"type": 2, "data": ["a"], "nsp": "/"}, {}],
+        ["uid", {**PACKET, "type": 3}, {}],
+        ["uid", {**PACKET, "data": []}, {}],
+        ["uid", {**PACKET, "data": [None]}, {}],
+        ["uid", {**PACKET, "data": ["connect"]}, {}],
+        ["uid", {**PACKET, "data": "a"}, {}],
+        ["uid", {**PACKET, "nsp": "/other"}, {}],
+        ["uid", PACKET, {"rooms": "a"}],
+        ["uid", PACKET, {"rooms": [None]}],
+        ["uid", PACKET, {"rooms": [True]}],
+        ["uid", PACKET, {"rooms": ["x"] * 20_000}],
+        [7, PACKET, {}],
     ],
 )
 def test_what_is_no_broadcast_is_refused(value: Any) -> None:
     with pytest.raises(ProtocolError):
-        wire.decode_broadcast(extensions.encode(value), "/")
+        CLASSIC.read(b"socket.io#/#", extensions.encode(value), {})
 
 
 # A pickle that would call ``print``, were it read.
 PICKLE = b"cbuiltins\nprint\n(Vhello\ntR."
+DIALECTS = (CLASSIC, SHARDED)
+CHANNELS = (b"socket.io#/#", b"socket.io#/#room#", EVERYBODY, RESPONSES, TO_US)
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"{}x", b"[]", b"\xc1", PICKLE, b"\x93" * 100_000, b"{" * 100_000])
-def test_garbage_is_refused(payload: bytes) -> None:
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_garbage_is_refused(dialect: Dialect, channel: bytes, payload: bytes) -> None:
     with pytest.raises(ProtocolError):
-        wire.decode_message(payload)
-    with pytest.raises(ProtocolError):
-        wire.decode_broadcast(payload, "/")
+        dialect.read(channel, payload, {})
 
 
-@given(st.binary(max_size=200))
-def test_whatever_comes_is_read_or_refused(payload: bytes) -> None:
-    for read in (lambda: wire.decode_broadcast(payload, "/"), lambda: wire.decode_message(payload)):
-        with contextlib.suppress(ProtocolError):
-            read()
+@given(st.binary(max_size=200), st.sampled_from(CHANNELS), st.sampled_from(DIALECTS))
+def test_whatever_comes_is_read_or_refused(payload: bytes, channel: bytes, dialect: Dialect) -> None:
+    with contextlib.suppress(ProtocolError):
+        dialect.read(channel, payload, {})
+
+
+FIELDS = ["rooms", "except", "opts", "sid", "room", "packet", "sockets", "clientCount", "data", "close", "flags"]
+VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | st.sampled_from([PACKET, {"rooms": [], "except": []}, ["a"]]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=3),
+    max_leaves=8,
+)
 
 
 @given(
-    st.dictionaries(
-        st.sampled_from(["id", "rooms", "data", "handshake", "opts", "sid", "room", "packet", "nsp"]),
-        st.recursive(
-            st.none() | st.integers() | st.text(max_size=5),
-            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-            max_leaves=8,
-        ),
-    )
+    st.integers(-1, 14),
+    st.dictionaries(st.sampled_from(FIELDS), VALUES),
+    st.sampled_from([None, 7, "", "r", "x" * 100]),
+    st.sampled_from(list(Question)),
+    st.sampled_from(CHANNELS),
 )
-def test_fields_of_any_type_are_read_or_refused(message: dict[str, Any]) -> None:
-    for read in (
-        lambda: wire.read_details(message),
-        lambda: wire.read_target(message),
-        lambda: wire.read_rooms(message),
-        lambda: wire.read_packet(message, "/"),
-    ):
+def test_fields_of_any_type_are_read_or_refused(
+    kind: int, fields: dict[str, Any], request: Any, question: Question, channel: bytes
+) -> None:
+    pending = {"r": question}
+    classic = {**fields, "type": kind, "requestId": request, "uid": "x"}
+    sharded = {"type": kind, "uid": "x", "nsp": "/", "data": {**fields, "requestId": request}}
+    for dialect, message in ((CLASSIC, classic), (SHARDED, sharded)):
         with contextlib.suppress(ProtocolError):
-            read()
+            dialect.read(channel, json.dumps(message).encode(), pending)
 
 
-def test_what_cannot_be_sent_is_an_error_of_whoever_sends_it() -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_cannot_be_sent_is_an_error_of_whoever_sends_it(dialect: Dialect) -> None:
     with pytest.raises(EncodeError):
-        wire.encode_broadcast(UID, "/", ["a", object()], Target(), Flags())
+        dialect.broadcast(["a", object()], Target(), Flags())
     with pytest.raises(EncodeError):
-        wire.to_json({"data": object()})
-    assert json.loads(wire.to_json({"a": 1})) == {"a": 1}
+        dialect.server_side(["a", object()])
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_nodes_are_known_by_the_channel_that_each_has_to_itself(dialect: Dialect) -> None:
+    assert dialect.peer(dialect.channels[-1]) == dialect.uid
+    assert dialect.peer(dialect.everybody) is None
+    assert dialect.peer(dialect.peers()) is None

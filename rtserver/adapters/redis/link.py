@@ -8,20 +8,31 @@ to itself must come back: a link that hears nothing of its own is deaf, and begi
 
 from __future__ import annotations
 
-import enum
 import random
 import secrets
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import hiredis
 import structlog
 import trio
 
-from rtserver.adapters.redis.target import RedisTarget
-from rtserver.errors import LimitExceeded, RTServerError
+from rtserver.adapters.redis.replies import (
+    CLASSIC,
+    Confirmation,
+    LinkState,
+    OnMessage,
+    RelayDown,
+    Reply,
+    Verbs,
+    Waiting,
+    innermost,
+    pack,
+)
+from rtserver.adapters.redis.target import Reachable
+from rtserver.errors import LimitExceeded
 from rtserver.logs import LimitedLog
 
 log = structlog.get_logger("rtserver.redis")
@@ -31,47 +42,13 @@ RECEIVE_SIZE = 262_144
 MAX_BACKLOG_BYTES = 16_777_216
 MAX_BACKLOG = 100_000
 MAX_MESSAGE = 8_388_608
+# What somebody else may send us before the connection is given up: Redis itself takes 512 MiB.
+MAX_INCOMING = 67_108_864
 ECHO_EVERY = 1.0
 ECHO_WITHIN = 3.0
 CONNECT_WITHIN = 3.0
 FIRST_RETRY = 0.1
 LAST_RETRY = 2.0
-
-OnMessage = Callable[[bytes, bytes, bytes], None]
-
-
-class LinkState(enum.Enum):
-    """How well a node hears the others."""
-
-    STARTING = "starting"
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-
-
-class RelayDown(RTServerError):
-    """Redis does not answer."""
-
-
-def pack(*args: str | bytes) -> bytes:
-    """A command on the wire."""
-    wire: bytes = cast(Callable[[tuple[str | bytes, ...]], bytes], hiredis.pack_command)(args)
-    return wire
-
-
-class _Reply:
-    __slots__ = ("event", "value")
-
-    def __init__(self) -> None:
-        self.event = trio.Event()
-        self.value: Any = None
-
-    def set(self, value: Any) -> None:
-        self.value = value
-        self.event.set()
-
-
-# Waits for no reply: Redis answers with a push instead.
-_PUSHED = _Reply.__new__(_Reply)
 
 
 class RedisLink:
@@ -80,20 +57,33 @@ class RedisLink:
     Args:
         target: Where Redis is.
         on_message: Called with what was subscribed to, the channel and the payload of every message.
+        verbs: The commands to publish and subscribe by.
+        echo_channel: Where it hears itself; one that nobody else has, if not given.
+        on_moved: Called when Redis says that a channel is another server's.
     """
 
-    def __init__(self, target: RedisTarget, on_message: OnMessage) -> None:
+    def __init__(
+        self,
+        target: Reachable,
+        on_message: OnMessage,
+        *,
+        verbs: Verbs = CLASSIC,
+        echo_channel: bytes | None = None,
+        on_moved: Callable[[], None] | None = None,
+    ) -> None:
         self._target = target
         self._on_message = on_message
+        self._verbs = verbs
+        self._on_moved = on_moved
         self._channels: dict[bytes, None] = {}
         self._patterns: dict[bytes, None] = {}
-        # Commands, each with who waits for its reply; None if nobody does.
-        self._outgoing: deque[tuple[bytes, _Reply | None]] = deque()
+        # Commands, each with who waits for its reply; None if it publishes.
+        self._outgoing: deque[tuple[bytes, Waiting | None]] = deque()
         self._outgoing_bytes = 0
         self._wake = trio.Event()
-        self._replies: deque[_Reply | None] = deque()
+        self._replies: deque[Waiting | None] = deque()
         self._connected = False
-        self._echo_channel = b"rtserver-echo#" + secrets.token_hex(8).encode()
+        self._echo_channel = echo_channel or b"rtserver-echo#" + secrets.token_hex(8).encode()
         self._heard_at = 0.0
         self._state = LinkState.STARTING
         self._settled = trio.Event()
@@ -112,7 +102,11 @@ class RedisLink:
         """How many messages wait to be sent."""
         return len(self._outgoing)
 
-    # What others want. None of this waits, but ``command``.
+    async def settled(self) -> None:
+        """Until it hears, or is known not to for now."""
+        await self._settled.wait()
+
+    # What others want. None of this waits, but the last three.
 
     def publish(self, channel: bytes, payload: bytes) -> None:
         """Hand a message to the other nodes, now or as soon as Redis is back.
@@ -123,25 +117,40 @@ class RedisLink:
         if len(payload) > MAX_MESSAGE:
             raise LimitExceeded(f"{len(payload)} bytes are too many for one message to other nodes")
         self.published += 1
-        self._queue(pack(b"PUBLISH", channel, payload), None)
+        self._queue(pack(self._verbs.publish, channel, payload), None)
         while self._outgoing_bytes > MAX_BACKLOG_BYTES or len(self._outgoing) > MAX_BACKLOG:
-            self._lose_oldest()
+            if not self._lose_oldest():
+                break
 
-    def subscribe(self, channels: Sequence[bytes], patterns: Sequence[bytes]) -> None:
+    def subscribe(self, channels: Sequence[bytes], patterns: Sequence[bytes] = ()) -> None:
         """Hear these from now on, over every connection to come."""
         self._channels.update(dict.fromkeys(channels))
         self._patterns.update(dict.fromkeys(patterns))
-        self._change(b"SUBSCRIBE", channels)
+        self._change(self._verbs.subscribe, channels)
         self._change(b"PSUBSCRIBE", patterns)
 
-    def unsubscribe(self, channels: Sequence[bytes], patterns: Sequence[bytes]) -> None:
+    def unsubscribe(self, channels: Sequence[bytes], patterns: Sequence[bytes] = ()) -> None:
         """Hear these no more."""
         for channel in channels:
             self._channels.pop(channel, None)
         for pattern in patterns:
             self._patterns.pop(pattern, None)
-        self._change(b"UNSUBSCRIBE", channels)
+        self._change(self._verbs.unsubscribe, channels)
         self._change(b"PUNSUBSCRIBE", patterns)
+
+    def take_backlog(self) -> list[tuple[bytes, bytes]]:
+        """The messages that wait, channel and payload, which are somebody else's to send from now on."""
+        reader = hiredis.Reader()
+        for wire, waiting in self._outgoing:
+            if waiting is None:
+                reader.feed(wire)
+        self._outgoing.clear()
+        self._outgoing_bytes = 0
+        taken = []
+        while (command := reader.gets()) is not False:
+            _, channel, payload = command
+            taken.append((channel, payload))
+        return taken
 
     async def command(self, *args: bytes) -> Any:
         """Run a command and wait for its reply.
@@ -151,31 +160,48 @@ class RedisLink:
         """
         if not self._connected:
             raise RelayDown("redis does not answer")
-        reply = _Reply()
+        reply = Reply()
         self._queue(pack(*args), reply)
         await reply.event.wait()
         if isinstance(reply.value, Exception):
             raise RelayDown(str(reply.value)) from reply.value
         return reply.value
 
+    async def subscribers(self, channel: bytes) -> int:
+        """How many connections hear ``channel``. Raises ``RelayDown``."""
+        match await self.command(b"PUBSUB", self._verbs.count, channel):
+            case [name, int(count)] if name == channel:
+                return count
+        raise RelayDown("no answer to the question asked")
+
+    async def names(self, pattern: bytes) -> list[bytes]:
+        """The channels that somebody hears. Raises ``RelayDown``."""
+        reply = await self.command(b"PUBSUB", self._verbs.names, pattern)
+        return [name for name in reply if isinstance(name, bytes)] if isinstance(reply, list) else []
+
     def _change(self, verb: bytes, names: Sequence[bytes]) -> None:
         # Without a connection there is nothing to say: the next one begins with all of it.
-        if self._connected and names:
-            self._queue(pack(verb, *names), _PUSHED)
+        if not self._connected:
+            return
+        # Names of different slots may not stand in one command.
+        for group in [[name] for name in names] if self._verbs.one_by_one else [names] if names else []:
+            self._queue(pack(verb, *group), Confirmation(verb.lower(), set(group)))
 
-    def _queue(self, wire: bytes, reply: _Reply | None) -> None:
-        self._outgoing.append((wire, reply))
+    def _queue(self, wire: bytes, waiting: Waiting | None) -> None:
+        self._outgoing.append((wire, waiting))
         self._outgoing_bytes += len(wire)
         self._wake.set()
 
-    def _lose_oldest(self) -> None:
-        wire, reply = self._outgoing.popleft()
-        self._outgoing_bytes -= len(wire)
-        if reply is None:
-            self.lost += 1
-            self._quiet.warning("messages_lost", lost=self.lost)
-        elif reply is not _PUSHED:
-            reply.set(RelayDown("too much waits for redis"))
+    def _lose_oldest(self) -> bool:
+        """Give up the oldest message, but no subscription and no command."""
+        for index, (wire, waiting) in enumerate(self._outgoing):
+            if waiting is None:
+                del self._outgoing[index]
+                self._outgoing_bytes -= len(wire)
+                self.lost += 1
+                self._quiet.warning("messages_lost", lost=self.lost)
+                return True
+        return False
 
     # The life of it.
 
@@ -193,12 +219,15 @@ class RedisLink:
             try:
                 with trio.fail_after(CONNECT_WITHIN):
                     stream = await self._target.connect()
-                async with stream:
+                try:
                     await self._serve(stream)
+                finally:
+                    # A peer that has stopped answering is not waited for.
+                    await trio.aclose_forcefully(stream)
             except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as group:
-                self._quiet.warning("redis_away", reason=_reason(group))
+                self._quiet.warning("redis_away", reason=innermost(group))
             except* (RelayDown, hiredis.HiredisError, ssl.SSLError) as group:
-                self._quiet.warning("redis_refuses", reason=_reason(group))
+                self._quiet.warning("redis_refuses", reason=innermost(group))
             self._become(LinkState.DEGRADED)
             if trio.current_time() - began > 2 * LAST_RETRY:
                 retry = FIRST_RETRY
@@ -224,11 +253,7 @@ class RedisLink:
 
     async def _greet(self, stream: trio.abc.Stream, reader: hiredis.Reader) -> None:
         """Speak RESP3, and show who we are. Raises ``RelayDown`` if we may not."""
-        target = self._target
-        hello: tuple[str, ...] = ("HELLO", "3")
-        if target.password is not None:
-            hello += ("AUTH", target.username or "default", target.password)
-        await stream.send_all(pack(*hello))
+        await stream.send_all(pack(b"HELLO", b"3", *self._target.access()))
         reply = False
         while reply is False:
             data = await stream.receive_some(RECEIVE_SIZE)
@@ -243,9 +268,9 @@ class RedisLink:
     def _queue_subscriptions(self) -> None:
         """In front of everything that waits: what is published must not come before we hear."""
         waiting, self._outgoing = self._outgoing, deque()
-        self._change(b"SUBSCRIBE", (*self._channels, self._echo_channel))
+        self._change(self._verbs.subscribe, (*self._channels, self._echo_channel))
         self._change(b"PSUBSCRIBE", tuple(self._patterns))
-        self._queue(pack(b"PUBLISH", self._echo_channel, b""), None)
+        self._echo()
         self._outgoing.extend(waiting)
 
     async def _write(self, stream: trio.abc.Stream) -> None:
@@ -253,69 +278,94 @@ class RedisLink:
             await self._wake.wait()
             self._wake = trio.Event()
             batch, self._outgoing, self._outgoing_bytes = self._outgoing, deque(), 0
-            self._replies.extend(reply for _, reply in batch if reply is not _PUSHED)
+            self._replies.extend(waiting for _, waiting in batch)
             await stream.send_all(b"".join([wire for wire, _ in batch]))
 
     async def _read(self, stream: trio.abc.Stream, reader: hiredis.Reader) -> None:
+        unread = 0
         while True:
             while (reply := reader.gets()) is not False:
+                unread = 0
                 if isinstance(reply, hiredis.PushNotification):
                     self._take_push(reply)
                 else:
                     self._take_reply(reply)
             data = await stream.receive_some(RECEIVE_SIZE)
-            if not data:
-                raise RelayDown("redis has closed the connection")
+            unread += len(data)
+            if not data or unread > MAX_INCOMING:
+                raise RelayDown("a message without end" if data else "redis has closed the connection")
             reader.feed(bytes(data))
 
     def _take_push(self, push: Sequence[Any]) -> None:
         match push:
-            case [b"message", self._echo_channel, _]:
+            case [b"message" | b"smessage", self._echo_channel, _]:
                 self._heard_at = trio.current_time()
                 self._become(LinkState.HEALTHY)
-            case [b"message", channel, payload]:
+            case [b"message" | b"smessage", channel, payload]:
                 self.received += 1
                 self._on_message(channel, channel, payload)
             case [b"pmessage", pattern, channel, payload]:
                 self.received += 1
                 self._on_message(pattern, channel, payload)
+            case [bytes(kind), bytes(name), _]:
+                self._confirm(kind, name)
+
+    def _confirm(self, kind: bytes, name: bytes) -> None:
+        first = self._replies[0] if self._replies else None
+        if isinstance(first, Confirmation) and first.verb == kind and name in first.names:
+            first.names.discard(name)
+            if not first.names:
+                self._replies.popleft()
+        elif kind == b"sunsubscribe":
+            self._moved()
+        elif kind.endswith(b"subscribe"):
+            raise RelayDown("a confirmation of nothing")
 
     def _take_reply(self, value: Any) -> None:
         # More replies than commands would be Redis's fault, and a reason to begin anew.
         if not self._replies:
             raise RelayDown("a reply to no command")
-        reply = self._replies.popleft()
-        if reply is not None:
-            reply.set(value)
-        elif isinstance(value, Exception):
+        waiting = self._replies.popleft()
+        if isinstance(waiting, Reply):
+            waiting.set(value)
+        if not isinstance(value, Exception):
+            return
+        moved = str(value).startswith("MOVED")
+        if waiting is None:
             self.lost += 1
             self._quiet.warning("publish_refused", reason=str(value)[:200])
+        elif isinstance(waiting, Confirmation) and not moved:
+            # To be deaf for one channel is to be deaf.
+            raise RelayDown(f"subscription refused: {value}")
+        if moved:
+            self._moved()
+
+    def _moved(self) -> None:
+        if self._on_moved is not None:
+            self._on_moved()
 
     async def _listen_for_oneself(self) -> None:
         while True:
             await trio.sleep(ECHO_EVERY)
             if trio.current_time() - self._heard_at > ECHO_WITHIN:
                 raise RelayDown("nothing comes back")
-            self._queue(pack(b"PUBLISH", self._echo_channel, b""), None)
+            self._echo()
+
+    def _echo(self) -> None:
+        # Nobody misses one that is lost, and none is sent later.
+        self._queue(pack(self._verbs.publish, self._echo_channel, b""), Reply())
 
     def _fail_waiting(self) -> None:
         """Whoever waits on a connection that is gone waits no more. Publishes that were under way may be lost."""
         gone = RelayDown("redis has gone away")
-        for reply in self._replies:
-            if reply is None:
-                self.lost += 1
-            else:
-                reply.set(gone)
+        self.lost += sum(waiting is None for waiting in self._replies)
+        for waiting in (*self._replies, *(waiting for _, waiting in self._outgoing)):
+            if isinstance(waiting, Reply):
+                waiting.set(gone)
         self._replies.clear()
-        kept: deque[tuple[bytes, _Reply | None]] = deque()
-        for wire, reply in self._outgoing:
-            if reply is None:
-                kept.append((wire, reply))
-            elif reply is not _PUSHED:
-                reply.set(gone)
-        self._outgoing = kept
-        self._outgoing_bytes = sum(len(wire) for wire, _ in kept)
-        if kept:
+        self._outgoing = deque(command for command in self._outgoing if command[1] is None)
+        self._outgoing_bytes = sum(len(wire) for wire, _ in self._outgoing)
+        if self._outgoing:
             self._wake.set()
 
     def _become(self, state: LinkState) -> None:
@@ -323,11 +373,3 @@ class RedisLink:
             log.info("relay", state=state.value)
             self._state = state
         self._settled.set()
-
-
-def _reason(group: BaseExceptionGroup[BaseException]) -> str:
-    """The innermost of the first, in a few words."""
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return f"{type(found).__name__}: {found}"[:200]

@@ -1,14 +1,21 @@
-"""``RedisAdapter``: makes the adapter of each namespace, and keeps the one connection that they share."""
+"""``RedisAdapter``: makes the adapter of each namespace, and keeps the connection that they share."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import structlog
 import trio
 
 from rtserver.adapters.base import NamespaceView, RelayStatistics
-from rtserver.adapters.redis.link import LinkState, RedisLink
+from rtserver.adapters.redis.classic import Classic
+from rtserver.adapters.redis.cluster import ClusterLink
+from rtserver.adapters.redis.link import MAX_MESSAGE, RedisLink
+from rtserver.adapters.redis.messages import Dialect
 from rtserver.adapters.redis.namespace import RedisNamespace
-from rtserver.adapters.redis.target import RedisTarget
+from rtserver.adapters.redis.replies import CLASSIC, SHARDED, Link, LinkState, OnMessage
+from rtserver.adapters.redis.sharded import Sharded
+from rtserver.adapters.redis.target import ClusterTarget, read_url
 from rtserver.errors import EncodeError, ProtocolError
 from rtserver.logs import LimitedLog
 
@@ -25,7 +32,11 @@ class RedisAdapter:
     Redis and goes on without it; what is published meanwhile is kept up to a bound.
 
     Args:
-        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with user and password if it asks for them.
+        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with user and password if it asks for them;
+            ``redis+sentinel://host,host/name`` for the master that sentinels know by a name;
+            ``redis+cluster://host,host`` for a Redis Cluster, which is always ``sharded``.
+        sharded: Speak as ``createShardedAdapter`` of the reference does, which needs Redis 7. All nodes
+            of a cluster must speak in the same way.
         request_timeout: Seconds that other nodes have for an answer.
 
     Raises:
@@ -35,28 +46,43 @@ class RedisAdapter:
         refused: Messages from Redis that were not what they should be.
     """
 
-    def __init__(self, url: str, *, request_timeout: float = REQUEST_TIMEOUT) -> None:
+    def __init__(self, url: str, *, sharded: bool = False, request_timeout: float = REQUEST_TIMEOUT) -> None:
         self.request_timeout = request_timeout
-        self.link = RedisLink(RedisTarget.of(url), self._received)
+        self.link, self._dialect = open_link(url, sharded, self._received)
         self.refused = 0
         self._quiet = LimitedLog()
         # Whom a message is for, by the channel or pattern that was subscribed to.
         self._routes: dict[bytes, RedisNamespace] = {}
 
+    @classmethod
+    def from_url(cls, url: str) -> RedisAdapter:
+        """An adapter for what a setting says. Raises ``ConfigurationError``."""
+        return cls(url)
+
     def __call__(self, namespace: NamespaceView) -> RedisNamespace:
-        adapter = RedisNamespace(namespace, self)
-        channels = adapter.channels
-        for route in (channels.pattern, channels.request, channels.response, channels.own_response):
-            self._routes[route] = adapter
-        self.link.subscribe((channels.request, channels.response, channels.own_response), (channels.pattern,))
+        dialect = self._dialect(namespace.name)
+        adapter = RedisNamespace(namespace, self, dialect)
+        self._routes.update(dict.fromkeys((*dialect.channels, *dialect.patterns), adapter))
+        self.link.subscribe(dialect.channels, dialect.patterns)
         return adapter
+
+    def heard(self, adapter: RedisNamespace, channel: bytes) -> None:
+        """A channel is to be heard from now on."""
+        self._routes[channel] = adapter
+        self.link.subscribe((channel,))
+
+    def unheard(self, channel: bytes) -> None:
+        """And no more."""
+        self._routes.pop(channel, None)
+        self.link.unsubscribe((channel,))
 
     def closed(self, adapter: RedisNamespace) -> None:
         """A namespace is gone."""
-        channels = adapter.channels
-        for route in (channels.pattern, channels.request, channels.response, channels.own_response):
-            self._routes.pop(route, None)
-        self.link.unsubscribe((channels.request, channels.response, channels.own_response), (channels.pattern,))
+        gone = [route for route, owner in self._routes.items() if owner is adapter]
+        for route in gone:
+            del self._routes[route]
+        patterns = adapter.dialect.patterns
+        self.link.unsubscribe([route for route in gone if route not in patterns], patterns)
 
     @property
     def state(self) -> LinkState:
@@ -85,6 +111,8 @@ class RedisAdapter:
         if adapter is None:
             return
         try:
+            if len(payload) > MAX_MESSAGE:
+                raise ProtocolError(f"{len(payload)} bytes are too many for one message")
             adapter.received(channel, payload)
         except (ProtocolError, EncodeError) as exc:
             self.refused += 1
@@ -94,3 +122,11 @@ class RedisAdapter:
             # A bug costs one message, and not the connection to all other nodes.
             self.refused += 1
             log.exception("message_failed")
+
+
+def open_link(url: str, sharded: bool, on_message: OnMessage) -> tuple[Link, Callable[[str], Dialect]]:
+    """The way to the other nodes, and the words that are spoken on it. Raises ``ConfigurationError``."""
+    target = read_url(url)
+    if isinstance(target, ClusterTarget):
+        return ClusterLink(target, on_message), Sharded
+    return RedisLink(target, on_message, verbs=SHARDED if sharded else CLASSIC), Sharded if sharded else Classic

@@ -1,4 +1,4 @@
-"""The messages of ``@socket.io/redis-adapter`` 8.3, without I/O.
+"""What the messages of all adapters of the reference are made of, without I/O.
 
 Rule: what comes from Redis is hostile until it has been read here: a message of an unknown
 type or shape is a ``ProtocolError``, and never anything else. JavaScript has one kind of
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 import msgspec
@@ -23,119 +21,23 @@ from rtserver.protocol.socketio.values import UNSENDABLE, dump
 from rtserver.types import Room
 
 PREFIX = b"socket.io"
+# The name of everybody who is no node.
 EMITTER = "emitter"
 EVENT = 2
 MAX_ROOMS = 10_000
-_MALFORMED = (msgspec.MsgspecError, RecursionError, TypeError, ValueError, UnicodeDecodeError)
+MAX_CLIENTS = 1_000_000
+# Of ids of requests and names of nodes.
+MAX_ID = 64
+_MALFORMED = (msgspec.MsgspecError, RecursionError, TypeError, ValueError)
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
-class RequestType(IntEnum):
-    """What a node asks of the others, and how they answer."""
-
-    SOCKETS = 0
-    ALL_ROOMS = 1
-    REMOTE_JOIN = 2
-    REMOTE_LEAVE = 3
-    REMOTE_DISCONNECT = 4
-    REMOTE_FETCH = 5
-    SERVER_SIDE_EMIT = 6
-    BROADCAST = 7
-    BROADCAST_CLIENT_COUNT = 8
-    BROADCAST_ACK = 9
-
-
-@dataclass(frozen=True, slots=True)
-class Channels:
-    """The channels of one namespace and node."""
-
-    broadcast: bytes
-    request: bytes
-    response: bytes
-    own_response: bytes
-
-    @classmethod
-    def of(cls, namespace: str, uid: str) -> Channels:
-        name = namespace.encode()
-        response = PREFIX + b"-response#" + name + b"#"
-        return cls(
-            PREFIX + b"#" + name + b"#",
-            PREFIX + b"-request#" + name + b"#",
-            response,
-            response + uid.encode() + b"#",
-        )
-
-    @property
-    def pattern(self) -> bytes:
-        """What ``PSUBSCRIBE`` takes for every room: characters that it would interpret are escaped."""
-        escaped = b"".join(b"\\" + bytes((byte,)) if byte in b"*?[]\\" else bytes((byte,)) for byte in self.broadcast)
-        return escaped + b"*"
-
-    def of_room(self, rooms: frozenset[Room]) -> bytes:
-        """Where a broadcast goes: a single room is part of the channel, so that nodes without it need not look."""
-        if len(rooms) != 1:
-            return self.broadcast
-        (room,) = rooms
-        return self.broadcast + room.encode("utf-8", "surrogatepass") + b"#"
-
-    def room(self, channel: bytes) -> str | None:
-        """The room in a broadcast's channel, if it has one."""
-        rest = channel[len(self.broadcast) : -1]
-        return rest.decode("utf-8", "surrogatepass") if rest else None
-
-
-@dataclass(frozen=True, slots=True)
-class Packet:
-    """A broadcast from elsewhere."""
-
-    uid: str
-    data: Sequence[Any]
-    target: Target
-    flags: Flags
-
-
 def new_id() -> str:
-    """Six letters or digits, as the reference names nodes and requests."""
+    """Six letters or digits, as the classic adapter names nodes and requests."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(6))
 
 
 # Out.
-
-
-def encode_broadcast(uid: str, namespace: str, args: Sequence[Any], target: Target, flags: Flags) -> bytes:
-    """A broadcast.
-
-    Raises:
-        EncodeError: An argument has no msgpack form.
-    """
-    packet = {"type": EVENT, "data": list(args), "nsp": namespace}
-    return _pack([uid, packet, {**_options(target), "flags": _flags(flags)}])
-
-
-def encode_broadcast_request(
-    uid: str, request: str, namespace: str, args: Sequence[Any], target: Target, flags: Flags
-) -> bytes:
-    """A broadcast that wants acknowledgements.
-
-    Raises:
-        EncodeError: An argument has no msgpack form.
-    """
-    packet = {"type": EVENT, "data": list(args), "nsp": namespace}
-    options = {**_options(target), "flags": _flags(flags)}
-    kind = int(RequestType.BROADCAST)
-    return _pack({"uid": uid, "requestId": request, "type": kind, "packet": packet, "opts": options})
-
-
-def encode_request(kind: RequestType, *, target: Target | None = None, **fields: Any) -> bytes:
-    """Any other request. Fields that are None are left out.
-
-    Raises:
-        EncodeError: A field has no JSON form.
-    """
-    options = {} if target is None else {"opts": _options(target)}
-    given = {name: value for name, value in fields.items() if value is not None}
-    order: dict[str, Any] = {name: given.pop(name) for name in ("uid", "requestId") if name in given}
-    return to_json({**order, "type": int(kind), **options, **given})
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:
@@ -146,10 +48,23 @@ def to_json(value: Mapping[str, Any]) -> bytes:
         raise EncodeError(f"cannot be sent to other nodes: {exc}") from exc
 
 
-def encode_ack(request: str, values: Sequence[Any]) -> bytes:
-    """A client's acknowledgement, for the node that has asked."""
-    packet = values[0] if len(values) == 1 else list(values)
-    return _pack({"type": int(RequestType.BROADCAST_ACK), "requestId": request, "packet": packet})
+def to_msgpack(value: Any) -> bytes:
+    """Raises ``EncodeError``."""
+    try:
+        return extensions.encode(value)
+    except UNSENDABLE as exc:
+        raise EncodeError(f"cannot be sent to other nodes: {exc}") from exc
+
+
+def options_of(target: Target) -> dict[str, Any]:
+    """Whom a message is about."""
+    return {"rooms": sorted(target.rooms), "except": sorted(target.excluded)}
+
+
+def flags_of(flags: Flags) -> dict[str, bool]:
+    """How a broadcast travels; ``local`` never does."""
+    said = {} if flags.compress else {"compress": False}
+    return {**said, "volatile": True} if flags.volatile else said
 
 
 def details_of(details: SocketDetails) -> dict[str, Any]:
@@ -162,39 +77,22 @@ def details_of(details: SocketDetails) -> dict[str, Any]:
     }
 
 
-def _pack(value: Any) -> bytes:
-    try:
-        return extensions.encode(value)
-    except UNSENDABLE as exc:
-        raise EncodeError(f"cannot be sent to other nodes: {exc}") from exc
+def only(args: Sequence[Any]) -> Any:
+    """An acknowledgement as it travels, as one value: the reference passes no more on."""
+    match len(args):
+        case 0:
+            return None
+        case 1:
+            return args[0]
+        case _:
+            return list(args)
 
 
-def _options(target: Target) -> dict[str, Any]:
-    return {"rooms": sorted(target.rooms), "except": sorted(target.excluded)}
+# In. All raise ``ProtocolError``.
 
 
-def _flags(flags: Flags) -> dict[str, bool]:
-    said = {} if flags.compress else {"compress": False}
-    return {**said, "volatile": True} if flags.volatile else said
-
-
-# In.
-
-
-def decode_broadcast(payload: bytes, namespace: str) -> Packet:
-    """Raises ``ProtocolError``."""
-    match _unpack(payload):
-        case [str(uid), {"type": 2, "data": list(data), "nsp": str(nsp)}, dict(options)] if nsp == namespace:
-            return Packet(uid, _event(data), _target(options), _read_flags(options))
-    raise ProtocolError("not a broadcast")
-
-
-def decode_message(payload: bytes) -> dict[str, Any]:
-    """A request or a response: JSON, or msgpack.
-
-    Raises:
-        ProtocolError: It is neither, or not a mapping.
-    """
+def read_mapping(payload: bytes) -> dict[str, Any]:
+    """A message in JSON or msgpack; the first byte tells which."""
     try:
         message = msgspec.json.decode(payload) if payload[:1] == b"{" else extensions.decode(payload)
     except _MALFORMED as exc:
@@ -204,55 +102,28 @@ def decode_message(payload: bytes) -> dict[str, Any]:
     return message
 
 
-def read_packet(message: Mapping[str, Any], namespace: str) -> tuple[Sequence[Any], Target, Flags]:
-    """What a request for a broadcast with acknowledgements asks for. Raises ``ProtocolError``."""
-    match message:
-        case {"packet": {"type": 2, "data": list(data), "nsp": str(nsp)}, "opts": dict(options)} if nsp == namespace:
-            return _event(data), _target(options), _read_flags(options)
-    raise ProtocolError("not a broadcast")
-
-
-def read_target(message: Mapping[str, Any]) -> Target:
-    """Whom a request is about. Raises ``ProtocolError``."""
-    options = message.get("opts")
-    if isinstance(options, dict):
-        return _target(options)
-    sid = message.get("sid")
-    if isinstance(sid, str):
-        # As versions before 6 wrote it.
-        return Target(frozenset((sid,)))
-    raise ProtocolError("a request about nobody")
-
-
-def read_rooms(message: Mapping[str, Any]) -> list[Room]:
-    """The rooms to join or leave. Raises ``ProtocolError``."""
-    rooms = message.get("rooms", [message["room"]] if "room" in message else None)
-    return _rooms(rooms)
-
-
-def read_details(value: Any) -> SocketDetails:
-    """A socket of another node. Raises ``ProtocolError``."""
-    match value:
-        case {"id": str(socket_id), "rooms": list(rooms)}:
-            data, handshake = value.get("data"), value.get("handshake")
-            return SocketDetails(
-                socket_id,
-                frozenset(_rooms(rooms)),
-                data if isinstance(data, dict) else {},
-                handshake if isinstance(handshake, dict) else {},
-                local=False,
-            )
-    raise ProtocolError("not a socket")
-
-
-def _unpack(payload: bytes) -> Any:
+def read_msgpack(payload: bytes) -> Any:
+    """A message in msgpack."""
     try:
         return extensions.decode(payload)
     except _MALFORMED as exc:
         raise ProtocolError("not msgpack") from exc
 
 
-def _event(data: list[Any]) -> list[Any]:
+def read_id(value: Any) -> str:
+    """A request's id, or a node's name."""
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID:
+        raise ProtocolError("a question or an answer without an id")
+    return value
+
+
+def read_uid(value: Any) -> str | None:
+    """The name that an answer may carry."""
+    return value if isinstance(value, str) and len(value) <= MAX_ID else None
+
+
+def read_event(data: Sequence[Any]) -> Sequence[Any]:
+    """The arguments of an event that may be sent."""
     name = data[0] if data else None
     if isinstance(name, int) and not isinstance(name, bool):
         return [str(name), *data[1:]]
@@ -261,21 +132,70 @@ def _event(data: list[Any]) -> list[Any]:
     return data
 
 
-def _target(options: Mapping[Any, Any]) -> Target:
-    return Target(frozenset(_rooms(options.get("rooms", []))), frozenset(_rooms(options.get("except", []))))
+def read_server_event(data: Any) -> Sequence[Any]:
+    """The arguments of an event between servers, which may have any name."""
+    if not isinstance(data, list) or not data or not isinstance(data[0], str):
+        raise ProtocolError("not an event")
+    return data
 
 
-def _read_flags(options: Mapping[Any, Any]) -> Flags:
+def read_target(options: Any) -> Target:
+    """Whom a message is about."""
+    if not isinstance(options, dict):
+        raise ProtocolError("a request about nobody")
+    rooms = read_rooms(options.get("rooms", []))
+    return Target(frozenset(rooms), frozenset(read_rooms(options.get("except", []))))
+
+
+def read_flags(options: Mapping[Any, Any]) -> Flags:
+    """How a broadcast travels."""
     flags = options.get("flags")
     if not isinstance(flags, dict):
         return Flags()
     return Flags(volatile=flags.get("volatile") is True, compress=flags.get("compress") is not False)
 
 
-def _rooms(given: Any) -> list[Room]:
+def read_room(name: bytes) -> Room:
+    """The room in a channel's name."""
+    try:
+        return name.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as exc:
+        raise ProtocolError("not the name of a room") from exc
+
+
+def read_rooms(given: Any) -> list[Room]:
+    """A list of rooms."""
     if not isinstance(given, list) or len(given) > MAX_ROOMS:
         raise ProtocolError("not a list of rooms")
     rooms = [str(room) if isinstance(room, int) and not isinstance(room, bool) else room for room in given]
     if not all(isinstance(room, str) for room in rooms):
         raise ProtocolError("not a list of rooms")
     return rooms
+
+
+def read_sockets(given: Any) -> list[SocketDetails]:
+    """The sockets of another node."""
+    if not isinstance(given, list):
+        raise ProtocolError("an answer without sockets")
+    return [_read_details(one) for one in given]
+
+
+def read_count(given: Any) -> int:
+    """How many clients of another node have been asked."""
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given <= MAX_CLIENTS:
+        raise ProtocolError("not a number of clients")
+    return given
+
+
+def _read_details(value: Any) -> SocketDetails:
+    match value:
+        case {"id": str(socket_id), "rooms": list(rooms)}:
+            data, handshake = value.get("data"), value.get("handshake")
+            return SocketDetails(
+                socket_id,
+                frozenset(read_rooms(rooms)),
+                data if isinstance(data, dict) else {},
+                handshake if isinstance(handshake, dict) else {},
+                local=False,
+            )
+    raise ProtocolError("not a socket")
