@@ -43,6 +43,7 @@ RATES = {
     "chat:post": "60/min burst 20",
     "chat:edit": "60/min burst 20",
     "chat:history": "10/s burst 40",
+    "chat:read": "5/s burst 20",
     "chat:typing_in": "2/s burst 10",
 }
 

@@ -133,8 +133,9 @@ class Messages:
         """Say that everything up to a message was read. It never goes back."""
 
         def change(connection: Connection) -> ReadState:
-            room = locked_room(connection, ref.room)
-            seq = min(ref.seq, room.last_seq)
+            # Without the room's lock, for which those who write would wait: its newest number only grows.
+            state = room_state(connection, ref.room, user_id)
+            seq = min(ref.seq, state.room.last_seq)
             member = (members.c.room_id == ref.room, members.c.user_id == user_id)
             connection.execute(update(members).where(*member, members.c.read_seq < seq).values(read_seq=seq))
             state = room_state(connection, ref.room, user_id)

@@ -116,7 +116,11 @@ class Database:
             # This caller looks whether it is back; the others need not wait to be told that it is not.
             self._away_until = now + RETRY_AFTER
 
+        started = False
+
         def call() -> R:
+            nonlocal started
+            started = True
             with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
                 return query(connection)
 
@@ -130,8 +134,10 @@ class Database:
         except (SQLAlchemyError, OSError, trio.TooSlowError) as exc:
             if isinstance(exc, DBAPIError) and not _is_away(exc):
                 raise
-            self._away_until = trio.current_time() + RETRY_AFTER
-            self._quiet.warning("storage_unavailable", reason=_reason(exc))
+            if started:
+                self._away_until = trio.current_time() + RETRY_AFTER
+            # Else no thread was free in time: there is much to do, and the others may be served.
+            self._quiet.warning("storage_unavailable", reason=_reason(exc) if started else "no thread was free")
             raise Unavailable from exc
         self._away_until = 0.0
         return result

@@ -27,7 +27,13 @@ def create_postgresql(url: URL) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=2,
         pool_timeout=CONNECT_TIMEOUT,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT, "options": options},
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT,
+            "options": options,
+            # A server that has vanished without a word is given up, and its thread with it.
+            "keepalives_idle": 10,
+            "tcp_user_timeout": 10_000,
+        },
     )
 
 
