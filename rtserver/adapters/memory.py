@@ -84,6 +84,10 @@ class MemoryAdapter:
         return {room: len(members) for room, members in self._rooms.items() if members}
 
     def local_sockets(self, target: Target) -> Sequence[LocalSocket]:
+        # Middleware may put a socket into rooms that is not let in yet, and may never be.
+        return [socket for socket in self._addressed(target) if self._sockets.get(socket.id) is socket]
+
+    def _addressed(self, target: Target) -> Sequence[LocalSocket]:
         rooms, excluded = target.rooms, target.excluded
         if not rooms:
             found: Iterable[LocalSocket] = self._sockets.values()
@@ -112,7 +116,8 @@ class MemoryAdapter:
     def deliver(self, message: Outbound, args: Sequence[Any], target: Target, flags: Flags) -> None:
         """Send a message that is ready to the sockets of this node."""
         volatile = flags.volatile
-        for socket in self.local_sockets(target):
+        # A socket that is not let in drops it by itself.
+        for socket in self._addressed(target):
             socket.deliver(message, volatile, args)
 
     def broadcast_with_ack(
