@@ -7,6 +7,7 @@ import click
 from rtserver.cli.cluster import cluster
 from rtserver.cli.contracts import asyncapi_command, typescript_command
 from rtserver.cli.drain import drain
+from rtserver.cli.emit import emit
 from rtserver.cli.keep import keep
 from rtserver.cli.local_redis import redis_command
 from rtserver.cli.serving import serve
@@ -23,5 +24,6 @@ main.add_command(drain)
 main.add_command(cluster)
 main.add_command(redis_command)
 main.add_command(keep)
+main.add_command(emit)
 main.add_command(asyncapi_command)
 main.add_command(typescript_command)

@@ -135,6 +135,13 @@ class ClusterLink:
         found = [await master.link.names(pattern) for master in list(self._masters.values())]
         return [name for names in found for name in names]
 
+    async def flush(self) -> None:
+        """Until every server has taken what was published before."""
+        while not self._owners:  # noqa: ASYNC110 - a server that comes back tells nobody
+            await trio.sleep(CHECK_EVERY)
+        for master in list(self._masters.values()):
+            await master.link.flush()
+
     def _link_of(self, channel: bytes) -> RedisLink:
         return self._masters[self._owners[_slot(channel)]].link
 

@@ -179,6 +179,16 @@ class RedisLink:
         reply = await self.command(b"PUBSUB", self._verbs.names, pattern)
         return [name for name in reply if isinstance(name, bytes)] if isinstance(reply, list) else []
 
+    async def flush(self) -> None:
+        """Until Redis has taken all that was published before, however long that is."""
+        while True:
+            try:
+                await self.command(b"PING")
+            except RelayDown:
+                await trio.sleep(FIRST_RETRY)
+            else:
+                return
+
     def _change(self, verb: bytes, names: Sequence[bytes]) -> None:
         # Without a connection there is nothing to say: the next one begins with all of it.
         if not self._connected:

@@ -167,6 +167,12 @@ class Outgoing(NamedTuple):
     payload: bytes
 
 
+class Words(Protocol):
+    """Makes the dialect of a namespace."""
+
+    def __call__(self, namespace: str, uid: str | None = None) -> Dialect: ...
+
+
 class Dialect(Protocol):
     """The words of one adapter of the reference, for one namespace and node.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import structlog
 import trio
 
@@ -11,7 +9,7 @@ from rtserver.adapters.base import NamespaceView, RelayStatistics
 from rtserver.adapters.redis.classic import Classic
 from rtserver.adapters.redis.cluster import ClusterLink
 from rtserver.adapters.redis.link import MAX_MESSAGE, RedisLink
-from rtserver.adapters.redis.messages import Dialect
+from rtserver.adapters.redis.messages import Words
 from rtserver.adapters.redis.namespace import RedisNamespace
 from rtserver.adapters.redis.replies import CLASSIC, SHARDED, Link, LinkState, OnMessage
 from rtserver.adapters.redis.sharded import Sharded
@@ -124,9 +122,14 @@ class RedisAdapter:
             log.exception("message_failed")
 
 
-def open_link(url: str, sharded: bool, on_message: OnMessage) -> tuple[Link, Callable[[str], Dialect]]:
+def open_link(url: str, sharded: bool, on_message: OnMessage) -> tuple[Link, Words]:
     """The way to the other nodes, and the words that are spoken on it. Raises ``ConfigurationError``."""
     target = read_url(url)
     if isinstance(target, ClusterTarget):
         return ClusterLink(target, on_message), Sharded
-    return RedisLink(target, on_message, verbs=SHARDED if sharded else CLASSIC), Sharded if sharded else Classic
+    return RedisLink(target, on_message, verbs=SHARDED if sharded else CLASSIC), words_of(sharded)
+
+
+def words_of(sharded: bool) -> Words:
+    """The words of one adapter of the reference, or of the other."""
+    return Sharded if sharded else Classic

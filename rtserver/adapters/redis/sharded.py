@@ -17,8 +17,7 @@ from rtserver.adapters.redis import messages, wire
 from rtserver.adapters.redis.classic import escape
 from rtserver.adapters.redis.messages import Asked, Message, Outgoing, Question
 from rtserver.adapters.redis.wire import EVENT, PREFIX
-from rtserver.errors import EncodeError, ProtocolError
-from rtserver.protocol.socketio.values import UNSENDABLE, holds_binary
+from rtserver.errors import ProtocolError
 from rtserver.types import Room
 
 # The reference knows the own rooms of sockets by their length, and gives them no channel.
@@ -137,7 +136,7 @@ class Sharded:
         self, kind: MessageType, data: dict[str, Any], channel: bytes | None = None, *, may_hold_bytes: bool = False
     ) -> Outgoing:
         message = {"type": int(kind), "data": data, "uid": self.uid, "nsp": self.namespace}
-        packed = may_hold_bytes and _holds_bytes(data)
+        packed = may_hold_bytes and wire.holds_bytes(data)
         payload = wire.to_msgpack(message) if packed else wire.to_json(message)
         return Outgoing(self.everybody if channel is None else channel, payload)
 
@@ -178,13 +177,6 @@ class Sharded:
 
 def _options(target: Target) -> dict[str, Any]:
     return {**wire.options_of(target), "flags": {}}
-
-
-def _holds_bytes(data: Any) -> bool:
-    try:
-        return holds_binary(data)
-    except UNSENDABLE as exc:
-        raise EncodeError(f"cannot be sent to other nodes: {exc}") from exc
 
 
 def _read_message(kind: int, uid: str, data: dict[Any, Any]) -> Message:

@@ -24,6 +24,9 @@ DEFAULT_PORT = 6379
 SENTINEL_PORT = 26_379
 ANSWER_SECONDS = 1.0
 SLOTS: int = redis.crc.REDIS_CLUSTER_HASH_SLOTS
+_LIMITS: dict[str, Any] = {"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
+# What a URL says of one server, and not of the others.
+_PLACE = ("connection_class", "host", "port", "path", "db")
 _FORMS = "redis://host:6379/0, rediss://…, unix:///path, redis+sentinel://host,host/name or redis+cluster://host,host"
 
 
@@ -88,8 +91,7 @@ class RedisTarget:
     def client(self, host: str | None = None, port: int | None = None) -> redis.Redis:
         """A client of redis-py for it, or for another server with the same access. Blocks, with a limit."""
         elsewhere = {} if host is None else {"host": host, "port": port}
-        limits = {"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
-        return redis.Redis(connection_pool=redis.ConnectionPool(**{**limits, **self.given, **elsewhere}))
+        return redis.Redis(connection_pool=redis.ConnectionPool(**{**_LIMITS, **self.given, **elsewhere}))
 
     def access(self) -> tuple[str, ...]:
         return () if self.password is None else ("AUTH", self.username or "default", self.password)
@@ -134,10 +136,7 @@ class SentinelTarget:
 
     def discover(self) -> tuple[str, int]:
         """Where the master is now. Blocks. Raises ``RelayDown`` if no sentinel knows."""
-        options: dict[str, Any] = {"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
-        if self.password is not None:
-            options["password"] = self.password
-        watched = redis.Sentinel(self.sentinels, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        watched = self._watched()
         try:
             host, port = watched.discover_master(self.name)  # type: ignore[no-untyped-call]
         except redis.RedisError as exc:
@@ -147,9 +146,16 @@ class SentinelTarget:
                 sentinel.close()
         return str(host), int(port)
 
+    def _watched(self) -> redis.Sentinel:
+        access = {} if self.password is None else {"password": self.password}
+        return redis.Sentinel(self.sentinels, sentinel_kwargs={**_LIMITS, **access})  # type: ignore[no-untyped-call]
+
     def client(self) -> redis.Redis:
-        """A client of redis-py for the master of now. Blocks. Raises ``RelayDown`` if no sentinel knows."""
-        return self.like.client(*self.discover())
+        """A client of redis-py for the master, which asks the sentinels whenever it connects. Blocks."""
+        given = {name: value for name, value in self.like.given.items() if name not in _PLACE}
+        watched: Any = self._watched()
+        client = watched.master_for(self.name, ssl=self.like.tls is not None, **_LIMITS, **given)
+        return cast(redis.Redis, client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +187,8 @@ class ClusterTarget:
     def client(self) -> redis.Redis:
         """A client of redis-py for the whole of it. Blocks. Raises ``redis.RedisError`` if no server answers."""
         nodes = [redis.cluster.ClusterNode(host, port) for host, port in self.seeds]  # type: ignore[no-untyped-call]
-        unwanted = ("connection_class", "host", "port", "db", "path")
-        given = {name: value for name, value in self.like.given.items() if name not in unwanted}
-        client = redis.RedisCluster(startup_nodes=nodes, ssl=self.like.tls is not None, **given)
+        given = {name: value for name, value in self.like.given.items() if name not in _PLACE}
+        client = redis.RedisCluster(startup_nodes=nodes, ssl=self.like.tls is not None, **_LIMITS, **given)
         return cast(redis.Redis, client)
 
     def at(self, host: str, port: int) -> RedisTarget:

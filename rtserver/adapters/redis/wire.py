@@ -17,7 +17,7 @@ from rtserver.adapters.base import Flags, SocketDetails, Target
 from rtserver.errors import EncodeError, ProtocolError
 from rtserver.protocol.socketio import extensions
 from rtserver.protocol.socketio.packet import RESERVED_EVENTS
-from rtserver.protocol.socketio.values import UNSENDABLE, dump
+from rtserver.protocol.socketio.values import UNSENDABLE, dump, holds_binary
 from rtserver.types import Room
 
 PREFIX = b"socket.io"
@@ -52,6 +52,14 @@ def to_msgpack(value: Any) -> bytes:
     """Raises ``EncodeError``."""
     try:
         return extensions.encode(value)
+    except UNSENDABLE as exc:
+        raise EncodeError(f"cannot be sent to other nodes: {exc}") from exc
+
+
+def holds_bytes(value: Any) -> bool:
+    """Whether JSON is not enough. Raises ``EncodeError``, for Infinity and NaN too, which every node would refuse."""
+    try:
+        return holds_binary(value)
     except UNSENDABLE as exc:
         raise EncodeError(f"cannot be sent to other nodes: {exc}") from exc
 
