@@ -38,6 +38,14 @@ class Named(Middleware):
         return await proceed(context)
 
 
+class NamedAtOnce(Middleware):
+    """The same, without waiting."""
+
+    def connect(self, context: ConnectContext, proceed: Proceed[ConnectContext]) -> Any:
+        context.socket.user = type("User", (), {"id": context.auth["user"]})()
+        return proceed(context)
+
+
 def nothing_left(limits: ConnectionLimits) -> bool:
     return not (limits._addresses or limits._beyond or limits._clients or limits._users)
 
@@ -120,7 +128,8 @@ def test_an_ipv6_network_counts_as_one_address() -> None:
 async def test_a_user_has_so_many_sessions_whatever_the_transport_and_the_namespace(serve: Serve, kind: Kind) -> None:
     limits = ConnectionLimits(per_user=2)
     io = Server(middleware=[Named(), limits])
-    io.of("/chat")
+    for name in ("/chat", "/more"):
+        io.of(name)
     site = await serve(io)
     one, answer = await join_as(site, kind, "ann")
     assert answer.startswith('40{"sid"')
@@ -129,6 +138,8 @@ async def test_a_user_has_so_many_sessions_whatever_the_transport_and_the_namesp
     assert str(await one.receive()).startswith('40/chat,{"sid"')
     _, answer = await join_as(site, "websocket", "ann", "/chat,")
     assert answer.startswith('40/chat,{"sid"')
+    await one.send('40/more,{"user":"ann"}')
+    assert str(await one.receive()).startswith('40/more,{"sid"')
     _, answer = await join_as(site, kind, "ann")
     assert answer == '44{"message":"too many connections","data":{"code":"too_many_connections"}}'
     _, answer = await join_as(site, kind, "bob")
@@ -202,14 +213,14 @@ async def test_who_leaves_while_others_look_leaves_no_count_behind(serve: Serve,
     assert nothing_left(limits)
 
 
-@pytest.mark.parametrize("wrong", ["before authentication", "on a namespace"])
+@pytest.mark.parametrize("wrong", ["before authentication", "before plain authentication", "on a namespace"])
 async def test_a_limit_in_the_wrong_place_lets_nobody_in_and_says_why(wrong: str, log_output: list[Any]) -> None:
     limits = ConnectionLimits(per_user=1)
     if wrong == "on a namespace":
         io = Server(middleware=[Named()])
         io.of("/chat").use(limits)
     else:
-        io = Server(middleware=[limits, Named()])
+        io = Server(middleware=[limits, Named() if wrong == "before authentication" else NamedAtOnce()])
         io.of("/chat")
     async with open_server(io) as server:
         with pytest.raises(ConnectError, match="internal error"):

@@ -14,6 +14,7 @@ from rtserver import (
     ConfigurationError,
     ConnectContext,
     ConnectRefused,
+    EventContext,
     EventRefused,
     Middleware,
     Proceed,
@@ -184,9 +185,18 @@ async def test_only_some_events_are_timed() -> None:
     assert 300 // 19 <= count <= 60
 
 
+class Answering(Middleware):
+    """Answers whatever nobody else does."""
+
+    def event(self, context: EventContext, proceed: Proceed[EventContext]) -> Any:
+        return proceed(context) if context.known else "never heard of it"
+
+
 async def test_clients_and_handlers_cannot_fill_a_metrics_store() -> None:
     metrics = Metrics(one_in=1)
-    async with open_server(build(metrics)) as server, server.socket() as client:
+    io = build(metrics)
+    io.use(Answering())
+    async with open_server(io) as server, server.socket() as client:
         for number in range(2 * MAX_CODES):
             await client.call("no", f"code {number}")
             await client.call(f"made up {number}")

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from rtserver import ConfigurationError, Server, Socket
 from rtserver.client import ConnectError
-from rtserver.middleware.ratelimit.shared import SharedRateLimit
+from rtserver.middleware.ratelimit.shared import ANSWERS_WITHIN, LEFT_ALONE_FOR, SharedRateLimit
 from rtserver.testing import open_server
 from rtserver.testing.server import InProcessServer
 from tests.services.redis import RedisServer, running_redis
@@ -158,6 +159,35 @@ async def test_a_node_counts_alone_while_redis_is_away_and_says_so(redis: RedisS
         assert await say(one, "bob") == "x"
         assert await say(two, "bob") == "rate_limited"
         assert len([line for line in log_output if line["event"] == "rates_shared_again"]) == 2
+
+
+class Silent:
+    """A Redis that takes every question, and answers none."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def command(self, *args: bytes) -> Any:
+        self.asked += 1
+        await trio.sleep_forever()
+
+
+async def test_a_redis_that_was_silent_is_not_asked_again_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    silent = Silent()
+    limit = SharedRateLimit(
+        silent, {"say": "100/min"}, by="user", connects="100/s", handshakes="100/s", clock=trio.current_time
+    )
+    async with open_server(node(limit)) as server, server.socket(auth={"user": "ann"}) as client:
+        await trio.sleep(LEFT_ALONE_FOR)
+        silent.asked = 0
+        began = trio.current_time()
+        for number in range(50):
+            assert await client.call("say", number) == number
+        assert silent.asked == 1
+        assert trio.current_time() - began == pytest.approx(ANSWERS_WITHIN)
+        await trio.sleep(LEFT_ALONE_FOR)
+        await client.call("say", "x")
+        assert silent.asked == 2
 
 
 async def test_a_redis_that_does_not_answer_delays_one_event_and_not_the_next(redis: RedisServer) -> None:
