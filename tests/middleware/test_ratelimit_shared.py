@@ -216,7 +216,9 @@ async def test_a_clock_of_redis_that_was_put_back_locks_nobody_out(redis: RedisS
 
 
 async def test_what_is_kept_in_redis_goes_away_by_itself(redis: RedisServer) -> None:
-    async with running(redis, count=1, events={"say": "2/s"}, by="user") as cluster:
+    async with running(
+        redis, count=1, events={"say": "2/min"}, by="user", connects="60/min", handshakes="60/min"
+    ) as cluster:
         await say(cluster.nodes[0], "ann")
         with redis.client() as client:
             keys = list(client.scan_iter("rtserver:rates:*"))
@@ -224,7 +226,8 @@ async def test_what_is_kept_in_redis_goes_away_by_itself(redis: RedisServer) -> 
             assert all(0 < client.pttl(key) <= 60_000 for key in keys)
 
 
-def test_a_wrong_url_is_named_and_not_quoted() -> None:
-    with pytest.raises(ConfigurationError, match="redis_url") as caught:
-        SharedRateLimit("http://:hush@localhost")
+@pytest.mark.parametrize("scheme", ["http", "redis+cluster"])
+def test_a_url_of_what_it_cannot_use_is_refused_and_not_quoted(scheme: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^redis") as caught:
+        SharedRateLimit(f"{scheme}://:hush@localhost")
     assert "hush" not in str(caught.value)

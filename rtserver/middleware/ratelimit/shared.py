@@ -17,11 +17,11 @@ import structlog
 import trio
 
 from rtserver.adapters.redis.link import RedisLink
-from rtserver.adapters.redis.target import RedisTarget
+from rtserver.adapters.redis.target import ClusterTarget, read_url
 from rtserver.core.addresses import group
 from rtserver.core.pipeline import ConnectContext, EventContext, Proceed, RequestContext, Result
 from rtserver.core.socket import Socket
-from rtserver.errors import RTServerError
+from rtserver.errors import ConfigurationError, RTServerError
 from rtserver.middleware.ratelimit.buckets import Rate
 from rtserver.middleware.ratelimit.limit import RateLimit, Rates, by_address
 
@@ -74,7 +74,7 @@ class SharedRateLimit(RateLimit):
     Redis is away each node counts for itself, and says so in the log.
 
     Args:
-        redis: A URL, for a connection of its own, or a connection.
+        redis: A URL of a server or of sentinels, for a connection of its own, or a connection.
         prefix: Of the keys in Redis. Limits with the same one share their buckets.
         events: As for ``RateLimit``, like all other arguments.
 
@@ -94,7 +94,7 @@ class SharedRateLimit(RateLimit):
         **options: Any,
     ) -> None:
         super().__init__(events, **options)
-        self._link = RedisLink(RedisTarget.of(redis), _ignore) if isinstance(redis, str) else None
+        self._link = _link_to(redis) if isinstance(redis, str) else None
         self._redis: Commands = redis if self._link is None else self._link  # type: ignore[assignment]
         self._prefix = prefix
         self._left_alone_until = -math.inf
@@ -177,6 +177,13 @@ class SharedRateLimit(RateLimit):
         if self.alone:
             self.alone = False
             log.info("rates_shared_again")
+
+
+def _link_to(url: str) -> RedisLink:
+    target = read_url(url)
+    if isinstance(target, ClusterTarget):
+        raise ConfigurationError("redis", "cluster://…", "one server, or sentinels: a script takes from several keys")
+    return RedisLink(target, _ignore)
 
 
 async def _passed(proceed: Proceed[C], context: C) -> Result:
