@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import trio
@@ -29,6 +30,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 TOO_BIG = 1009
+# What sending raises while the client's connection ends. Source: ASGI 2.4; Hypercorn 0.18, amid its own close.
+GONE = (OSError, trio.BusyResourceError)
 
 
 class AsgiExchange:
@@ -200,7 +203,8 @@ class EngineAsgi:
                 await exchange.answered.wait()
                 nursery.cancel_scope.cancel()
         if exchange.response is not None and not exchange.aborted:
-            await _send_response(send, exchange.response)
+            with suppress(*GONE):
+                await _send_response(send, exchange.response)
 
     async def _body(self, exchange: AsgiExchange, receive: Receive) -> bytes | None:
         limit = self._engine.config.max_http_buffer_size
@@ -243,7 +247,11 @@ class EngineAsgi:
             nursery.cancel_scope.cancel()
 
     async def _write(self, websocket: AsgiWebSocket, send: Send, scope: trio.CancelScope) -> None:
-        await websocket.write(send)
+        try:
+            await websocket.write(send)
+        except GONE:
+            websocket.closing = True
+            websocket.gone()
         # The client's Close ends the reader; a client that sends none is not waited for.
         scope.deadline = trio.current_time() + self._engine.config.close_timeout
 
