@@ -192,7 +192,7 @@ def link(url: str) -> tuple[RedisLink, list[tuple[bytes, bytes]]]:
 async def test_what_is_published_while_redis_is_away_is_bounded_and_counted(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rtserver.adapters.redis.link.MAX_BACKLOG", 100)
+    monkeypatch.setattr("rtserver.adapters.redis.backlog.MAX_MESSAGES", 100)
     own_redis.kill()
     one, heard = link(own_redis.url)
     one.subscribe([b"news"], [])

@@ -14,7 +14,8 @@ import redis.crc
 import structlog
 import trio
 
-from rtserver.adapters.redis.link import MAX_BACKLOG, MAX_MESSAGE, RedisLink
+from rtserver.adapters.redis.backlog import MAX_MESSAGES
+from rtserver.adapters.redis.link import MAX_MESSAGE, RedisLink
 from rtserver.adapters.redis.replies import SHARDED, LinkState, OnMessage, RelayDown
 from rtserver.adapters.redis.target import ClusterTarget
 from rtserver.errors import LimitExceeded
@@ -106,7 +107,7 @@ class ClusterLink:
         if len(payload) > MAX_MESSAGE:
             raise LimitExceeded(f"{len(payload)} bytes are too many for one message to other nodes")
         self._early.append((channel, payload))
-        if len(self._early) > MAX_BACKLOG:
+        if len(self._early) > MAX_MESSAGES:
             self._early.popleft()
             self._before["lost"] += 1
 

@@ -8,17 +8,19 @@ to itself must come back: a link that hears nothing of its own is deaf, and begi
 
 from __future__ import annotations
 
+import contextlib
 import random
 import secrets
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import hiredis
 import structlog
 import trio
 
+from rtserver.adapters.redis.backlog import Backlog, Command
 from rtserver.adapters.redis.replies import (
     CLASSIC,
     Confirmation,
@@ -38,9 +40,6 @@ from rtserver.logs import LimitedLog
 log = structlog.get_logger("rtserver.redis")
 
 RECEIVE_SIZE = 262_144
-# What is kept while Redis is away; what goes beyond is counted as lost, the oldest first.
-MAX_BACKLOG_BYTES = 16_777_216
-MAX_BACKLOG = 100_000
 MAX_MESSAGE = 8_388_608
 # What somebody else may send us before the connection is given up: Redis itself takes 512 MiB.
 MAX_INCOMING = 67_108_864
@@ -77,9 +76,7 @@ class RedisLink:
         self._on_moved = on_moved
         self._channels: dict[bytes, None] = {}
         self._patterns: dict[bytes, None] = {}
-        # Commands, each with who waits for its reply; None if it publishes.
-        self._outgoing: deque[tuple[bytes, Waiting | None]] = deque()
-        self._outgoing_bytes = 0
+        self._backlog = Backlog()
         self._wake = trio.Event()
         self._replies: deque[Waiting | None] = deque()
         self._connected = False
@@ -100,7 +97,7 @@ class RedisLink:
     @property
     def backlog(self) -> int:
         """How many messages wait to be sent."""
-        return len(self._outgoing)
+        return len(self._backlog)
 
     async def settled(self) -> None:
         """Until it hears, or is known not to for now."""
@@ -118,9 +115,6 @@ class RedisLink:
             raise LimitExceeded(f"{len(payload)} bytes are too many for one message to other nodes")
         self.published += 1
         self._queue(pack(self._verbs.publish, channel, payload), None)
-        while self._outgoing_bytes > MAX_BACKLOG_BYTES or len(self._outgoing) > MAX_BACKLOG:
-            if not self._lose_oldest():
-                break
 
     def subscribe(self, channels: Sequence[bytes], patterns: Sequence[bytes] = ()) -> None:
         """Hear these from now on, over every connection to come."""
@@ -140,17 +134,7 @@ class RedisLink:
 
     def take_backlog(self) -> list[tuple[bytes, bytes]]:
         """The messages that wait, channel and payload, which are somebody else's to send from now on."""
-        reader = hiredis.Reader()
-        for wire, waiting in self._outgoing:
-            if waiting is None:
-                reader.feed(wire)
-        self._outgoing.clear()
-        self._outgoing_bytes = 0
-        taken = []
-        while (command := reader.gets()) is not False:
-            _, channel, payload = command
-            taken.append((channel, payload))
-        return taken
+        return self._backlog.take_messages()
 
     async def command(self, *args: bytes) -> Any:
         """Run a command and wait for its reply.
@@ -182,36 +166,28 @@ class RedisLink:
     async def flush(self) -> None:
         """Until Redis has taken all that was published before, however long that is."""
         while True:
-            try:
-                await self.command(b"PING")
-            except RelayDown:
-                await trio.sleep(FIRST_RETRY)
-            else:
-                return
+            if not self._backlog.holds:
+                with contextlib.suppress(RelayDown):
+                    await self.command(b"PING")
+                    return
+            await trio.sleep(FIRST_RETRY)
 
     def _change(self, verb: bytes, names: Sequence[bytes]) -> None:
         # Without a connection there is nothing to say: the next one begins with all of it.
-        if not self._connected:
-            return
+        if self._connected:
+            for wire, waiting in self._changes(verb, names):
+                self._queue(wire, waiting)
+
+    def _changes(self, verb: bytes, names: Sequence[bytes]) -> Iterator[Command]:
         # Names of different slots may not stand in one command.
         for group in [[name] for name in names] if self._verbs.one_by_one else [names] if names else []:
-            self._queue(pack(verb, *group), Confirmation(verb.lower(), set(group)))
+            yield pack(verb, *group), Confirmation(verb.lower(), set(group))
 
     def _queue(self, wire: bytes, waiting: Waiting | None) -> None:
-        self._outgoing.append((wire, waiting))
-        self._outgoing_bytes += len(wire)
+        if lost := self._backlog.add(wire, waiting):
+            self.lost += lost
+            self._quiet.warning("messages_lost", lost=self.lost)
         self._wake.set()
-
-    def _lose_oldest(self) -> bool:
-        """Give up the oldest message, but no subscription and no command."""
-        for index, (wire, waiting) in enumerate(self._outgoing):
-            if waiting is None:
-                del self._outgoing[index]
-                self._outgoing_bytes -= len(wire)
-                self.lost += 1
-                self._quiet.warning("messages_lost", lost=self.lost)
-                return True
-        return False
 
     # The life of it.
 
@@ -230,7 +206,7 @@ class RedisLink:
                 with trio.fail_after(CONNECT_WITHIN):
                     stream = await self._target.connect()
                 try:
-                    await self._serve(stream)
+                    await self._serve(stream, retry)
                 finally:
                     # A peer that has stopped answering is not waited for.
                     await trio.aclose_forcefully(stream)
@@ -244,7 +220,7 @@ class RedisLink:
             await trio.sleep(retry * random.uniform(0.5, 1.0))
             retry = min(LAST_RETRY, retry * 2)
 
-    async def _serve(self, stream: trio.abc.Stream) -> None:
+    async def _serve(self, stream: trio.abc.Stream, others_back_within: float) -> None:
         reader = hiredis.Reader()
         try:
             with trio.fail_after(CONNECT_WITHIN):
@@ -257,6 +233,7 @@ class RedisLink:
                 nursery.start_soon(self._read, stream, reader)
                 nursery.start_soon(self._write, stream)
                 nursery.start_soon(self._listen_for_oneself)
+                nursery.start_soon(self._release, others_back_within)
         finally:
             self._connected = False
             self._fail_waiting()
@@ -277,19 +254,28 @@ class RedisLink:
 
     def _queue_subscriptions(self) -> None:
         """In front of everything that waits: what is published must not come before we hear."""
-        waiting, self._outgoing = self._outgoing, deque()
-        self._change(self._verbs.subscribe, (*self._channels, self._echo_channel))
-        self._change(b"PSUBSCRIBE", tuple(self._patterns))
-        self._echo()
-        self._outgoing.extend(waiting)
+        commands = [
+            *self._changes(self._verbs.subscribe, (*self._channels, self._echo_channel)),
+            *self._changes(b"PSUBSCRIBE", tuple(self._patterns)),
+            self._echo(),
+        ]
+        # Nobody hears yet what was kept while Redis was away from all of us.
+        self._backlog.go_ahead(commands, hold=self.connects > 1)
+        self._wake.set()
+
+    async def _release(self, delay: float) -> None:
+        """Publish what was held, once the others have had the time to come back that we have had."""
+        await trio.sleep(delay)
+        self._backlog.release()
+        self._wake.set()
 
     async def _write(self, stream: trio.abc.Stream) -> None:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
-            batch, self._outgoing, self._outgoing_bytes = self._outgoing, deque(), 0
-            self._replies.extend(waiting for _, waiting in batch)
-            await stream.send_all(b"".join([wire for wire, _ in batch]))
+            wire, waiting = self._backlog.take()
+            self._replies.extend(waiting)
+            await stream.send_all(wire)
 
     async def _read(self, stream: trio.abc.Stream, reader: hiredis.Reader) -> None:
         unread = 0
@@ -359,23 +345,22 @@ class RedisLink:
             await trio.sleep(ECHO_EVERY)
             if trio.current_time() - self._heard_at > ECHO_WITHIN:
                 raise RelayDown("nothing comes back")
-            self._echo()
+            self._queue(*self._echo())
 
-    def _echo(self) -> None:
+    def _echo(self) -> Command:
         # Nobody misses one that is lost, and none is sent later.
-        self._queue(pack(self._verbs.publish, self._echo_channel, b""), Reply())
+        return pack(self._verbs.publish, self._echo_channel, b""), Reply()
 
     def _fail_waiting(self) -> None:
         """Whoever waits on a connection that is gone waits no more. Publishes that were under way may be lost."""
         gone = RelayDown("redis has gone away")
         self.lost += sum(waiting is None for waiting in self._replies)
-        for waiting in (*self._replies, *(waiting for _, waiting in self._outgoing)):
+        for waiting in self._replies:
             if isinstance(waiting, Reply):
                 waiting.set(gone)
         self._replies.clear()
-        self._outgoing = deque(command for command in self._outgoing if command[1] is None)
-        self._outgoing_bytes = sum(len(wire) for wire, _ in self._outgoing)
-        if self._outgoing:
+        self._backlog.forget_commands(gone)
+        if self._backlog:
             self._wake.set()
 
     def _become(self, state: LinkState) -> None:
