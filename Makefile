@@ -30,9 +30,13 @@ run: $(CLUSTER_STAMP) $(PAGES) ## Start a Redis, two nodes and the proxy; they p
 
 test: check $(TEST_NPM) $(PAGES) ## Check, then run every test
 	@scripts/apt-install psql postgresql
+	@scripts/apt-install haproxy haproxy
+	@scripts/apt-install nginx nginx-light
 	$(BIN)/pytest tests/protocol --cov=rtserver.protocol --cov-fail-under=100
 	$(BIN)/pytest tests --ignore=tests/protocol
 	cd webui && npm run --silent test
+	@scripts/apt-install chromium chromium
+	cd webui && npm run --silent e2e
 
 check: $(DEV_STAMP) $(WEBUI_NPM) ## Lint, format, types and layers
 	$(BIN)/ruff check
@@ -69,7 +73,7 @@ $(RUN_STAMP): pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(CLUSTER_STAMP): $(RUN_STAMP)
-	$(PIP_INSTALL) --editable '.[cluster]'
+	$(PIP_INSTALL) --editable '.[chat,cluster,postgres]'
 	@touch $@
 
 $(DEV_STAMP): $(RUN_STAMP)

@@ -7,6 +7,7 @@ and that is a success.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 import signal
@@ -23,6 +24,8 @@ from types import FrameType
 import click
 import httpx
 
+BUNDLED = "rtserver.handlers.app:io"
+BUNDLED_NEEDS = ("alembic", "argon2", "jwt", "sqlalchemy")
 READY_EVERY = 0.2
 # The repository's ``Procfile`` says the same, for those who run honcho themselves.
 PROCFILE = """\
@@ -43,7 +46,10 @@ proxy: exec rtserver keep python -m proxy
     help="What to run instead of a Redis, nodes and the proxy.",
 )
 def cluster(target: str | None, nodes: int, host: str, port: int, procfile: Path | None) -> None:
-    """Run a Redis, nodes that serve MODULE:SERVER, and the proxy; print one URL."""
+    """Run a Redis, nodes that serve MODULE:SERVER, and the proxy; print one URL.
+
+    Without MODULE:SERVER the nodes serve the bundled chat, if what it needs is installed.
+    """
     with _own_terminal(), tempfile.TemporaryDirectory(prefix="rtserver-") as directory:
         listen = f"{f'[{host}]' if ':' in host else host}:{port or _free_port(host)}"
         environment = _settings(os.environ, Path(directory), target, listen)
@@ -74,12 +80,17 @@ def _own_terminal() -> Iterator[None]:
         os.tcsetpgrp(terminal, before)
 
 
+def _has_bundled() -> bool:
+    return all(importlib.util.find_spec(name) for name in BUNDLED_NEEDS)
+
+
 def _settings(given: Mapping[str, str], directory: Path, target: str | None, listen: str) -> dict[str, str]:
     made_up = {
         "RTSERVER_SECRET": secrets.token_urlsafe(32),
         "RTSERVER_RUN_DIR": str(directory / "run"),
         "RTSERVER_REDIS_URL": f"redis://:{secrets.token_urlsafe(16)}@127.0.0.1:{_free_port('127.0.0.1')}/0",
-        "RTSERVER_APP": "",
+        "RTSERVER_APP": BUNDLED if _has_bundled() else "",
+        "RTSERVER_CHAT_ADMIN_PASSWORD": secrets.token_urlsafe(12),
     }
     chosen = {**made_up, **{name: value for name, value in given.items() if value}, "RTSERVER_PROXY_LISTEN": listen}
     if target is not None:
@@ -100,6 +111,7 @@ def _free_port(host: str) -> int:
 class _Run:
     def __init__(self, procfile: Path, nodes: int, environment: dict[str, str], url: str) -> None:
         self._url = url
+        self._environment = environment
         self._told = threading.Event()
         # Not the terminal's signals, but ours, reach what runs: each of them once.
         what = ["-f", str(procfile), "-d", str(Path.cwd()), "-e", os.devnull, "-c", f"node={nodes}"]
@@ -128,4 +140,7 @@ class _Run:
                 continue
             if ready:
                 click.echo(f"rtserver cluster at {self._url}")
+                if self._environment["RTSERVER_APP"] == BUNDLED:
+                    password = self._environment["RTSERVER_CHAT_ADMIN_PASSWORD"]
+                    click.echo(f"to see the cluster, sign in as admin with {password}")
                 return

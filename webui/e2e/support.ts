@@ -56,13 +56,15 @@ export async function nodeOf(page: Page): Promise<number> {
 
 export async function makeRoom(page: Page, name: string, isPrivate = false): Promise<void> {
   await page.getByRole("button", { name: "New room" }).click();
-  await page.getByLabel("Name", { exact: true }).fill(name);
-  if (isPrivate) await page.getByText("Only for those who are invited").click();
-  await page.getByRole("button", { name: "Make the room" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name").fill(name);
+  if (isPrivate) await dialog.getByRole("switch").check();
+  await dialog.getByRole("button", { name: "Make the room" }).click();
   await page.getByRole("heading", { name }).waitFor();
 }
 
 export async function joinRoom(page: Page, name: string): Promise<void> {
+  await page.getByLabel("Find a public room").fill(name);
   await page.getByRole("button", { name: `Join ${name}` }).click();
   await page.getByRole("heading", { name }).waitFor();
 }

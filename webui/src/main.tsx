@@ -9,12 +9,14 @@ import { SessionStore } from "./lib/session";
 import { Connection } from "./lib/socket";
 
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
+// What locks scrolling behind a dialog adds styles by itself, and looks for the nonce by this name.
+(globalThis as { __webpack_nonce__?: string }).__webpack_nonce__ = nonce;
 const root = document.getElementById("root");
 if (root === null) throw new Error("the page has no root");
 
 createRoot(root).render(
   <StrictMode>
-    <MantineProvider theme={createTheme({ primaryColor: "blue" })} defaultColorScheme="auto" getStyleNonce={() => nonce}>
+    <MantineProvider theme={createTheme({ primaryColor: "blue", primaryShade: 9, respectReducedMotion: true })} defaultColorScheme="auto" getStyleNonce={() => nonce}>
       <ConnectionProvider connection={new Connection()}>
         <App sessions={new SessionStore()} />
       </ConnectionProvider>

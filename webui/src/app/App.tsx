@@ -63,7 +63,7 @@ export function App({ sessions }: { sessions: SessionStore }) {
                   component="a"
                   href={link.route}
                   size="compact-md"
-                  variant={route === link.route ? "light" : "subtle"}
+                  variant={route === link.route ? "filled" : "subtle"}
                   aria-current={route === link.route ? "page" : undefined}
                   onClick={(event: MouseEvent) => follow(event, link.route)}
                 >

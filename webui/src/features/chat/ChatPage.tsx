@@ -29,14 +29,22 @@ export function ChatPage({ credentials, user, onRefused }: Props) {
   const open = (room === null ? undefined : state.open.get(room.id)) ?? EMPTY_ROOM;
 
   useEffect(() => {
-    // A token that is no good any more: only signing in again helps.
-    const refused = (): void => onRefused();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const refused = (problem: Error & { data?: { retry_after?: number } }): void => {
+      // A connection that fails is tried again by itself; a namespace that refuses is not.
+      if (socket.active) return;
+      const wait = problem.data?.retry_after;
+      // Without a wait it is the token that is no good any more: only signing in again helps.
+      if (wait === undefined) onRefused();
+      else timer = setTimeout(() => socket.connect(), wait * 1000);
+    };
     const ended = (reason: string): void => {
       if (reason === "io server disconnect") onRefused();
     };
     socket.on("connect_error", refused);
     socket.on("disconnect", ended);
     return () => {
+      clearTimeout(timer);
       socket.off("connect_error", refused);
       socket.off("disconnect", ended);
     };

@@ -35,7 +35,7 @@ export function RoomList({ rooms, invitations, current, actions }: Props) {
           onClick={() => actions.select(room.id)}
           rightSection={
             room.unread > 0 ? (
-              <Badge size="sm" aria-label={`${room.unread} unread`} autoContrast>
+              <Badge size="sm" aria-label={`${room.unread} unread`}>
                 {room.unread > 99 ? "99+" : room.unread}
               </Badge>
             ) : undefined
@@ -57,11 +57,15 @@ export function RoomList({ rooms, invitations, current, actions }: Props) {
           </Group>
         </Group>
       ))}
-      {others.length > 0 && (
-        <Text size="sm" mt="md" mb={4} component="h3">
-          Public rooms
-        </Text>
-      )}
+      <TextInput
+        label="Find a public room"
+        size="xs"
+        mt="md"
+        mb={4}
+        maxLength={64}
+        onFocus={(event) => void actions.find(event.currentTarget.value)}
+        onChange={(event) => void actions.find(event.currentTarget.value)}
+      />
       {others.map((room) => (
         <Group key={room.id} justify="space-between" wrap="nowrap" px="sm" py={4}>
           <Text size="sm" truncate>

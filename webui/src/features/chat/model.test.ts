@@ -104,6 +104,17 @@ describe("people", () => {
   });
 });
 
+describe("public rooms", () => {
+  it("are replaced by those that were found, and never hide one's own", () => {
+    const found = (id: string): RoomInfo => ({ ...HALL, id, name: id, role: null });
+    const state = after({ type: "public", rooms: [found("a"), found("hall")] }, { type: "public", rooms: [found("b"), found("hall")] });
+    expect(state.rooms.map((room) => [room.id, room.role])).toEqual([
+      ["hall", "member"],
+      ["b", null],
+    ]);
+  });
+});
+
 describe("invitations", () => {
   it("go when they are accepted or taken back", () => {
     const invited: Action = { type: "invited", invitation: { room: "den", name: "Den", by: "Bob" } };

@@ -81,6 +81,7 @@ export type Action =
   | { type: "invited"; invitation: Invitation }
   | { type: "uninvited"; room: string }
   | { type: "room"; room: RoomInfo }
+  | { type: "public"; rooms: readonly RoomInfo[] }
   | { type: "gone"; room: string }
   | { type: "select"; room: string | null }
   | { type: "members"; room: string; members: readonly Member[] }
@@ -131,6 +132,11 @@ export function reduce(state: ChatState, action: Action): ChatState {
         rooms: sorted([...state.rooms.filter((room) => room.id !== action.room.id), action.room]),
         invitations: action.room.role === null ? state.invitations : state.invitations.filter((one) => one.room !== action.room.id),
       };
+    case "public": {
+      const own = state.rooms.filter((room) => room.role !== null);
+      const known = new Set(own.map((room) => room.id));
+      return { ...state, rooms: sorted([...own, ...action.rooms.filter((room) => !known.has(room.id))]) };
+    }
     case "gone": {
       const rooms = state.rooms.flatMap((room) => (room.id !== action.room ? [room] : room.private ? [] : [{ ...room, role: null, unread: 0 }]));
       const open = new Map(state.open);

@@ -97,6 +97,26 @@ describe("Outbox", () => {
     expect(stored).toHaveLength(1);
   });
 
+  it("hurries nobody with the rest while one of them waits", async () => {
+    let allowed = 1;
+    answer = (pending) => {
+      allowed -= 1;
+      return allowed >= 0 ? Promise.resolve(confirmed(pending)) : Promise.reject(new Refused("rate_limited", "too many requests", 1));
+    };
+    for (const id of ["a", "b", "c", "d"]) outbox.add("hall", id, id);
+    await settle();
+    await settle();
+    expect(posted).toEqual(["a", "b"]);
+    for (let second = 0; second < 3; second += 1) {
+      allowed = 1;
+      advance(1_000);
+      await settle();
+      await settle();
+    }
+    expect(stored.map((message) => message.clientId)).toEqual(["a", "b", "c", "d"]);
+    expect(posted.length).toBeLessThan(8);
+  });
+
   it("marks what is refused as failed, until the user tries again", async () => {
     answer = () => Promise.reject(new Refused("unavailable", "the message store is not available"));
     outbox.add("hall", "x", "hi");

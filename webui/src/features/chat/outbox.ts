@@ -2,8 +2,9 @@
  * Messages of one's own on their way to the server.
  *
  * Rule: a message keeps the id it was given when it was written, however often it is sent,
- * so the server stores it once. It is sent again when the connection is back, and after the
- * wait that the server has asked for; what it refuses for another reason is kept as failed.
+ * so the server stores it once. One is under way at a time. It is sent again when the connection is
+ * back, and after the wait that the server has asked for; what it refuses for another reason is
+ * kept as failed.
  */
 import { explain, Refused } from "../../lib/answer";
 import type { Message, Pending } from "./model";
@@ -22,20 +23,21 @@ export interface OutboxWires {
 interface Entry {
   readonly room: string;
   pending: Pending;
-  underway: boolean;
 }
 
 export class Outbox {
   private readonly entries = new Map<string, Entry>();
+  private underway = false;
+  private waiting = false;
 
   constructor(private readonly wires: OutboxWires) {}
 
   /** A new message. */
   add(room: string, clientId: string, text: string): void {
-    const entry: Entry = { room, pending: { clientId, text, at: this.wires.now(), state: "sending" }, underway: false };
+    const entry: Entry = { room, pending: { clientId, text, at: this.wires.now(), state: "sending" } };
     this.entries.set(clientId, entry);
     this.wires.changed(room, entry.pending);
-    void this.send(entry);
+    void this.send();
   }
 
   /** The user asks to try a failed one again. */
@@ -43,7 +45,7 @@ export class Outbox {
     const entry = this.entries.get(clientId);
     if (entry === undefined || entry.pending.state !== "failed") return;
     this.become(entry, { state: "sending" });
-    void this.send(entry);
+    void this.send();
   }
 
   /** The user gives a failed one up. */
@@ -53,39 +55,53 @@ export class Outbox {
 
   /** The connection is back: everything that had no answer goes out again, in order. */
   reconnected(): void {
-    for (const entry of this.entries.values()) {
-      if (entry.pending.state === "sending") void this.send(entry);
+    void this.send();
+  }
+
+  /** One after another, so that they arrive in order, and none hurries a server that has asked to wait. */
+  private async send(): Promise<void> {
+    if (this.underway) return;
+    this.underway = true;
+    try {
+      while (!this.waiting && this.wires.connected()) {
+        const entry = [...this.entries.values()].find((one) => one.pending.state !== "failed");
+        if (entry === undefined || !(await this.sendOne(entry))) break;
+      }
+    } finally {
+      this.underway = false;
     }
   }
 
-  private async send(entry: Entry): Promise<void> {
-    if (entry.underway || !this.wires.connected()) return;
-    entry.underway = true;
+  /** False if nothing more can be sent for now. */
+  private async sendOne(entry: Entry): Promise<boolean> {
     try {
       const stored = await this.wires.post(entry.room, entry.pending);
       this.entries.delete(entry.pending.clientId);
       this.wires.stored(stored);
+      return true;
     } catch (error) {
-      this.refused(entry, error);
-    } finally {
-      entry.underway = false;
+      return this.refused(entry, error);
     }
   }
 
-  private refused(entry: Entry, error: unknown): void {
-    if (!this.entries.has(entry.pending.clientId)) return;
+  private refused(entry: Entry, error: unknown): boolean {
+    if (!this.entries.has(entry.pending.clientId)) return true;
     if (error instanceof Refused && error.retryAfter !== undefined) {
       const wait = error.retryAfter * 1000;
       this.become(entry, { state: "waiting", until: this.wires.now() + wait });
+      this.waiting = true;
       this.wires.later(() => {
-        if (this.entries.get(entry.pending.clientId) !== entry) return;
-        this.become(entry, { state: "sending" });
-        void this.send(entry);
+        this.waiting = false;
+        void this.send();
       }, wait);
-    } else if (error instanceof Refused || this.wires.connected()) {
+      return false;
+    }
+    if (error instanceof Refused || this.wires.connected()) {
       this.become(entry, { state: "failed", problem: error instanceof Refused ? explain(error) : "The server did not answer" });
+      return true;
     }
     // Without a connection it stays as it is, and goes out again when there is one.
+    return false;
   }
 
   private become(entry: Entry, change: Pick<Pending, "state"> & Partial<Pending>): void {

@@ -47,14 +47,15 @@ export function commands(socket: ChatSocket) {
     return ask(socket, PATIENCE, name, ...args);
   }
   return {
-    /** One's own rooms, the public ones that one may join, and invitations. */
+    /** One's own rooms, and invitations. */
     async everything(): Promise<{ rooms: RoomInfo[]; invitations: Invitation[] }> {
       const state = await asked("chat:open");
-      const others = await asked("chat:rooms", {});
-      const own = state.rooms.map(toRoom);
-      const known = new Set(own.map((room) => room.id));
-      const rooms = [...own, ...others.rooms.filter((room) => !known.has(room.id)).map(toPublicRoom)];
+      const rooms = state.rooms.map(toRoom);
       return { rooms, invitations: state.invitations.map(toInvitation) };
+    },
+    /** Public rooms whose names contain a text. */
+    async find(search: string): Promise<RoomInfo[]> {
+      return (await asked("chat:rooms", { search })).rooms.map(toPublicRoom);
     },
     async create(name: string, isPrivate: boolean): Promise<RoomInfo> {
       return toRoom(await asked("chat:create", { name, private: isPrivate }));

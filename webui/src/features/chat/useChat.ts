@@ -27,6 +27,7 @@ export function useChat(socket: ChatSocket, me: Person) {
   const [notice, setNotice] = useState<Notice | null>(null);
   const current = useRef<string | null>(null);
   const lastTyped = useRef(0);
+  const search = useRef("");
   const api = useMemo(() => commands(socket), [socket]);
 
   /** Do something for the user, and tell them if it cannot be done. */
@@ -70,7 +71,9 @@ export function useChat(socket: ChatSocket, me: Person) {
   // Whatever happened while there was no connection is asked for when it is back.
   const catchUp = useCallback(() => {
     void attempt(async () => {
-      dispatch({ type: "rooms", ...(await api.everything()) });
+      const everything = await api.everything();
+      dispatch({ type: "rooms", ...everything });
+      dispatch({ type: "public", rooms: await api.find(search.current) });
       if (current.current !== null) await load(current.current);
       outbox.reconnected();
     });
@@ -138,6 +141,12 @@ export function useChat(socket: ChatSocket, me: Person) {
     () => ({
       select,
       dismiss: () => setNotice(null),
+      find: (text: string) =>
+        attempt(async () => {
+          search.current = text;
+          const rooms = await api.find(text);
+          if (search.current === text) dispatch({ type: "public", rooms });
+        }),
       join: (room: string) =>
         attempt(async () => {
           dispatch({ type: "room", room: await api.join(room) });

@@ -6,8 +6,8 @@ import type { AdminSocket } from "./ClusterPage";
 import type { NodeReport } from "./events";
 import type { Rates } from "./history";
 
-const STATE_COLORS = { ready: "teal", starting: "blue", draining: "orange", full: "red" } as const;
-const RELAY = { none: ["gray", "alone"], healthy: ["teal", "healthy"], degraded: ["red", "degraded"] } as const;
+const STATE_COLORS = { ready: "teal.9", starting: "blue.9", draining: "orange.9", full: "red.9" } as const;
+const RELAY = { none: ["gray.7", "alone"], healthy: ["teal.9", "healthy"], degraded: ["red.9", "degraded"] } as const;
 
 interface Props {
   socket: AdminSocket;
@@ -45,7 +45,7 @@ export function NodesTable({ socket, nodes, rates }: Props) {
               <Table.Tr key={node.id} data-testid="node">
                 <Table.Td>{node.name}</Table.Td>
                 <Table.Td>
-                  <Badge color={STATE_COLORS[node.state]} variant="light" autoContrast>
+                  <Badge color={STATE_COLORS[node.state]}>
                     {node.state}
                   </Badge>
                 </Table.Td>
@@ -56,7 +56,7 @@ export function NodesTable({ socket, nodes, rates }: Props) {
                 <Table.Td>{milliseconds(node.loop_delay)}</Table.Td>
                 <Table.Td>{bytes(node.memory)}</Table.Td>
                 <Table.Td>
-                  <Badge color={RELAY[node.relay][0]} variant="outline">
+                  <Badge color={RELAY[node.relay][0]}>
                     {RELAY[node.relay][1]}
                   </Badge>
                 </Table.Td>

@@ -48,6 +48,7 @@ export function Pages({ total, query, onChange }: { total: number; query: Query;
         value={query.page}
         onChange={(page) => onChange({ ...query, page })}
         getItemProps={(page) => ({ "aria-label": `Page ${page}` })}
+        getControlProps={(control) => ({ "aria-label": `Go to the ${control} page` })}
       />
     </Group>
   );

@@ -23,7 +23,7 @@ export function Traffic({ points }: { points: readonly Point[] }) {
       <Text size="sm" mb="xs" data-testid="traffic-now">
         {summary}
       </Text>
-      <div aria-hidden>
+      <div inert>
         <LineChart h={180} data={data} dataKey="at" series={SERIES} curveType="monotone" withDots={false} lineChartProps={{ syncId: "traffic" }} />
       </div>
     </Paper>

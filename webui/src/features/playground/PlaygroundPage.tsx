@@ -106,7 +106,7 @@ export default function PlaygroundPage() {
               <Button variant="default" onClick={disconnect}>
                 Disconnect
               </Button>
-              <Badge color={joined ? "teal" : "gray"} variant="light" autoContrast role="status">
+              <Badge color={joined ? "teal.9" : "gray.7"} role="status">
                 {joined ? "joined" : "not joined"}
               </Badge>
             </Group>
