@@ -2,7 +2,8 @@
 
 Rule: a hook gets a frozen context and ``proceed``; it passes on by calling
 ``proceed`` and refuses by raising. Hooks that a class does not override are not
-in the onion, so an event without middleware costs nothing.
+in the onion, so an event without middleware costs nothing. The other methods are
+told, after the fact, of sessions and sockets that come and go.
 """
 
 from __future__ import annotations
