@@ -17,8 +17,9 @@ from rtserver.adapters.redis import RedisAdapter
 from rtserver.client import ClientSocket
 from rtserver.testing import open_server
 from tests.services.redis import running_redis
+from tests.services.redis_clusters import running_cluster
 
-ADAPTERS = ("memory", "redis")
+ADAPTERS = ("memory", "redis", "sharded redis", "redis cluster")
 
 
 def build(adapter: AdapterFactory, **options: Any) -> Server:
@@ -83,11 +84,23 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(scope="module")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster.url
+
+
 @pytest.fixture(params=ADAPTERS)
 def adapter(request: pytest.FixtureRequest) -> AdapterFactory:
-    if request.param == "redis":
-        return RedisAdapter(request.getfixturevalue("redis_url"), request_timeout=1)
-    return MemoryAdapter
+    match request.param:
+        case "redis":
+            return RedisAdapter(request.getfixturevalue("redis_url"), request_timeout=1)
+        case "sharded redis":
+            return RedisAdapter(request.getfixturevalue("redis_url"), sharded=True, request_timeout=1)
+        case "redis cluster":
+            return RedisAdapter(request.getfixturevalue("cluster_url"), request_timeout=1)
+        case _:
+            return MemoryAdapter
 
 
 async def test_a_socket_is_in_its_own_room_and_in_those_it_joined(adapter: AdapterFactory) -> None:

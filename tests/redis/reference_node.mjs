@@ -1,5 +1,5 @@
-// The reference server in a cluster, doing what its clients tell it. usage: node reference_node.mjs REDIS_URL
-import { createAdapter } from "@socket.io/redis-adapter";
+// The reference server in a cluster, doing what its clients tell it. usage: node reference_node.mjs REDIS_URL classic|sharded
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { createClient } from "redis";
 import { Server } from "socket.io";
 
@@ -7,7 +7,8 @@ const publisher = createClient({ url: process.argv[2] });
 const subscriber = publisher.duplicate();
 await Promise.all([publisher.connect(), subscriber.connect()]);
 
-const io = new Server({ adapter: createAdapter(publisher, subscriber) });
+const create = process.argv[3] === "sharded" ? createShardedAdapter : createAdapter;
+const io = new Server({ adapter: create(publisher, subscriber) });
 const heard = [];
 io.on("told", (...args) => heard.push(args));
 io.on("question", (value, answer) => answer(`node ${value}`));
@@ -22,7 +23,8 @@ const operations = {
   disconnect: (target) => among(target).disconnectSockets(true),
   tell: (_target, ...args) => io.serverSideEmit("told", ...args),
   ask: (_target, value) => io.serverSideEmitWithAck("question", value),
-  rooms: async () => [...(await io.of("/").adapter.allRooms())],
+  // The sharded adapter has no such question.
+  rooms: async () => [...((await io.of("/").adapter.allRooms?.()) ?? (await io.fetchSockets()).flatMap(({ rooms }) => [...rooms]))],
   heard: () => heard.splice(0),
 };
 

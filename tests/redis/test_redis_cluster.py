@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -22,9 +23,9 @@ NAMES = ("one", "two", "node")
 PATIENCE = 5.0
 
 
-def build(url: str) -> Server:
+def build(url: str, sharded: bool) -> Server:
     """What ``reference_node.mjs`` is, in Python."""
-    io = Server(adapter=RedisAdapter(url))
+    io = Server(adapter=RedisAdapter(url, sharded=sharded))
     heard: list[Any] = []
 
     @io.on_server_side("told")
@@ -81,8 +82,10 @@ class Cluster:
     def __init__(self, clients: dict[str, ClientSocket]) -> None:
         self.clients = clients
         self.heard: dict[str, list[Any]] = {name: [] for name in clients}
+        self.fences: Counter[str] = Counter()
         for name, client in clients.items():
             client.on("news", lambda *args, name=name: self.heard[name].append(list(args)))
+            client.on("fence", lambda name=name: self.fences.update([name]))
             client.on("question", lambda value, name=name: f"{name} {value}")
 
     async def do(self, node: str, operation: str, *args: Any, **target: list[str]) -> Any:
@@ -104,10 +107,11 @@ class Cluster:
     async def told(self, *names: str) -> list[Any]:
         """Exactly these have heard one piece of news, which is the same for all."""
         await self.until(lambda: all(self.heard[name] for name in names))
-        # A message to everybody passes through the same channels, behind whatever was sent before.
+        # Messages to everybody are behind whatever the same node has sent before.
         for name in NAMES:
-            if name in self.clients:
-                await self.do(name, "emit", "fence")
+            await self.do(name, "emit", "fence")
+        await self.until(lambda: self.fences.total() == len(NAMES) ** 2)
+        self.fences.clear()
         heard = {name: news for name, news in self.heard.items() if news}
         assert set(heard) == set(names), heard
         assert all(len(news) == 1 for news in heard.values()), heard
@@ -119,9 +123,9 @@ class Cluster:
 
 
 @asynccontextmanager
-async def reference_node(url: str) -> AsyncIterator[str]:
+async def reference_node(url: str, sharded: bool) -> AsyncIterator[str]:
     async with trio.open_nursery() as nursery:
-        command = ["node", str(HERE / "reference_node.mjs"), url]
+        command = ["node", str(HERE / "reference_node.mjs"), url, "sharded" if sharded else "classic"]
         start = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
         process: trio.Process = await nursery.start(start)
         assert process.stdout is not None
@@ -133,14 +137,14 @@ async def reference_node(url: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def running_cluster(url: str) -> AsyncIterator[Cluster]:
+async def running_cluster(url: str, sharded: bool) -> AsyncIterator[Cluster]:
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
-        servers = [build(url), build(url)]
+        servers = [build(url, sharded), build(url, sharded)]
         addresses = {}
         for name, io in zip(NAMES, servers, strict=False):
             (address,) = await nursery.start(io.serve, "127.0.0.1:0")
             addresses[name] = f"http://{address}"
-        addresses["node"] = await stack.enter_async_context(reference_node(url))
+        addresses["node"] = await stack.enter_async_context(reference_node(url, sharded))
         clients = {
             name: await stack.enter_async_context(open_socket(at, auth={"name": name}))
             for name, at in addresses.items()
@@ -150,9 +154,9 @@ async def running_cluster(url: str) -> AsyncIterator[Cluster]:
             io.stop()
 
 
-@pytest.fixture
-async def cluster(shared_redis: RedisServer) -> AsyncIterator[Cluster]:
-    async with running_cluster(shared_redis.url) as found:
+@pytest.fixture(params=[False, True], ids=["classic", "sharded"])
+async def cluster(shared_redis: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    async with running_cluster(shared_redis.url, request.param) as found:
         yield found
 
 
@@ -168,7 +172,6 @@ async def test_broadcasts_reach_every_node_once(cluster: Cluster, origin: str) -
 async def test_rooms_are_those_of_the_whole_cluster(cluster: Cluster, origin: str) -> None:
     await cluster.do(origin, "join", "hall", to=[cluster.id("one")])
     await cluster.do(origin, "join", "hall", "bar", to=[cluster.id("node")])
-    await cluster.until(lambda: True)
     for name in NAMES:
         with trio.fail_after(PATIENCE):
             while not {"hall", "bar"} <= set(await cluster.do(name, "rooms")):
@@ -224,6 +227,7 @@ async def test_sockets_are_disconnected_wherever_they_are(cluster: Cluster, orig
         assert await cluster.clients[target].wait_closed() == "io server disconnect"
 
 
+@pytest.mark.parametrize("cluster", [False], indirect=True, ids=["classic"])
 async def test_the_emitter_of_javascript_reaches_our_clients(cluster: Cluster, shared_redis: RedisServer) -> None:
     await cluster.do("one", "join", "hall", to=[cluster.id("one"), cluster.id("two")])
     await cluster.do("one", "join", "bar", to=[cluster.id("two")])

@@ -10,15 +10,24 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import redis
 
 from rtserver.cli.local_redis import find_server
 
 PATIENCE = 10.0
+
+
+def free_port() -> int:
+    """A port that nobody has just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 class RedisServer:
@@ -28,28 +37,44 @@ class RedisServer:
         directory: Where it works.
         lines: More of its configuration.
         password: Of the default user, if it shall ask for one.
+        tls: A folder with ``certificate.pem`` and ``key.pem``, if it shall speak TLS only.
+        sentinel: Whether it is a sentinel.
     """
 
-    def __init__(self, directory: Path, lines: tuple[str, ...] = (), password: str | None = None) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+    def __init__(
+        self,
+        directory: Path,
+        lines: tuple[str, ...] = (),
+        password: str | None = None,
+        tls: Path | None = None,
+        *,
+        sentinel: bool = False,
+    ) -> None:
+        self.port = free_port()
         asked = () if password is None else (f"requirepass {password}",)
-        base = ("bind 127.0.0.1", f"port {self.port}", f"dir {directory}", 'save ""', "loglevel warning")
-        self._configuration = "\n".join([*base, *asked, *lines])
+        base = ["bind 127.0.0.1", f"port {0 if tls else self.port}", f"dir {directory}", "loglevel warning"]
+        if tls is not None:
+            files = (f"tls-cert-file {tls / 'certificate.pem'}", f"tls-key-file {tls / 'key.pem'}")
+            base += [f"tls-port {self.port}", *files, "tls-auth-clients no"]
+        if not sentinel:
+            base += ['save ""', "repl-diskless-sync-delay 0"]
+        self._configuration = directory / "redis.conf"
+        self._configuration.write_text("\n".join([*base, *asked, *lines, ""]))
+        self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
         access = "" if password is None else f":{password}@"
         self.url = f"redis://{access}127.0.0.1:{self.port}/0"
+        if tls is not None:
+            self.url = f"rediss://{access}localhost:{self.port}/0?ssl_ca_certs={tls / 'certificate.pem'}"
 
     def start(self) -> None:
         """Start it, on the same port as ever, and wait until it answers."""
-        self._process = subprocess.Popen([find_server(), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        assert self._process.stdin is not None
-        self._process.stdin.write(self._configuration.encode())
-        self._process.stdin.close()
+        command = [find_server(), str(self._configuration), *(["--sentinel"] if self._sentinel else [])]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         with self.client() as client:
             client.ping()
 
-    def client(self) -> redis.Redis:
+    def client(self) -> Any:
         """A plain client, which waits for the server to come up."""
         retry = redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), int(PATIENCE / 0.02))
         errors = [redis.ConnectionError, redis.TimeoutError]
@@ -74,11 +99,26 @@ class RedisServer:
 
 
 @contextmanager
-def running_redis(directory: Path, lines: tuple[str, ...] = (), password: str | None = None) -> Iterator[RedisServer]:
+def running_redis(
+    directory: Path,
+    lines: tuple[str, ...] = (),
+    password: str | None = None,
+    tls: Path | None = None,
+    *,
+    sentinel: bool = False,
+) -> Iterator[RedisServer]:
     """A server for the length of a block."""
-    server = RedisServer(directory, lines, password)
+    server = RedisServer(directory, lines, password, tls, sentinel=sentinel)
     server.start()
     try:
         yield server
     finally:
         server.kill()
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for servers to agree on something, which they tell nobody."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "the servers do not agree"
+        time.sleep(0.02)
