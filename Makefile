@@ -20,7 +20,7 @@ BENCH_NPM := $(call npm_stamps,benchmarks benchmarks/*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check webui bench format clean
+.PHONY: help run test check webui contracts screenshots bench format clean
 
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,6 +50,14 @@ webui: $(PAGES) ## Build the pages that nodes serve
 $(PAGES): $(WEBUI_NPM) $(WEBUI_SOURCES)
 	cd webui && npm run --silent build
 	@touch $@
+
+contracts: $(DEV_STAMP) ## Write what is made of the application's events: the pages' types, the AsyncAPI document
+	RTSERVER_CHAT_FOLDER=$$(mktemp -d) $(BIN)/rtserver typescript rtserver.handlers.app:io > webui/src/lib/events.ts
+	RTSERVER_CHAT_FOLDER=$$(mktemp -d) $(BIN)/rtserver asyncapi rtserver.handlers.app:io > docs/asyncapi.json
+
+screenshots: $(DEV_STAMP) $(PAGES) ## Make the pictures of the pages, in docs
+	@scripts/apt-install chromium chromium
+	cd webui && npm run --silent screenshots
 
 bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one run
 	scripts/apt-install gcc gcc libc6-dev

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -98,3 +99,26 @@ async def test_without_a_build_the_page_says_how_to_make_one(tmp_path: Path) -> 
     answer = await app.test_client().get("/")
     assert answer.status_code == 404
     assert "make webui" in await answer.get_data(as_text=True)
+
+
+@pytest.fixture
+def built() -> Pages:
+    pages = Pages()
+    if not pages.files:
+        pytest.skip("the web UI has not been built: make webui")
+    return pages
+
+
+def test_the_first_page_is_small(built: Pages) -> None:
+    document = built.files["index.html"].body.decode()
+    named = re.findall(r'(?:src|href)="/([^"]+)"', document)
+    loaded = sum(len(gzip.compress(built.files[name].body)) for name in named)
+    assert loaded <= 200_000, f"{loaded} bytes"
+
+
+def test_nothing_is_loaded_from_elsewhere(built: Pages) -> None:
+    document = built.files["index.html"].body.decode()
+    assert re.findall(r'(?:src|href)="(?!/)[^"]*"', document) == []
+    assert "RTSERVER_NONCE" in document
+    styles = b"".join(file.body for name, file in built.files.items() if name.endswith(".css"))
+    assert re.findall(rb"url\((?!data:|#)[^)]*\)", styles) == []
