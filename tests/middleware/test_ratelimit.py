@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rtserver import ConfigurationError, Server, Socket
 from rtserver.client import ConnectError, open_socket
 from rtserver.middleware.ratelimit import Buckets, Rate, RateLimit, group
+from rtserver.middleware.ratelimit.limit import SWEEP_EVERY
 from rtserver.testing import open_server
 from tests.behaviour.support import Kind, Serve
 
@@ -282,3 +284,26 @@ async def test_clients_over_the_network_see_the_same(serve: Serve) -> None:
 
 def test_the_clock_is_one_that_is_never_put_back() -> None:
     assert inspect.signature(RateLimit).parameters["clock"].default is time.monotonic
+
+
+async def test_a_socket_that_is_gone_and_a_bucket_that_is_full_need_no_memory(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    limit = RateLimit({"say": ["2/min", "2/min per address"]}, total="3/s", clock=trio.current_time)
+    io = Server(middleware=[limit])
+
+    @io.on("say")
+    def say(socket: Socket, text: str) -> str:
+        return text
+
+    async with open_server(io) as server:
+        async with server.socket() as client:
+            for _ in range(3):
+                await client.call("say", "x")
+            assert sum(map(len, limit._all)) > 0
+        assert sum(map(len, limit._of_sockets)) == 0
+        # That of the address holds on until it is full.
+        async with server.socket() as client:
+            assert (await client.call("say", "x"))["error"]["code"] == "rate_limited"
+        await trio.sleep(3 * SWEEP_EVERY)
+        assert sum(map(len, limit._all)) == 0

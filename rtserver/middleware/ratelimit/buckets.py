@@ -109,13 +109,17 @@ class Buckets:
         return max(0.0, self.full_at.get(key, now) - now - self.slack)
 
     def _make_room(self, now: float) -> bool:
-        """Forget buckets that are full again."""
+        """Sweep, unless that has just been done; whether there is room now."""
         if now - self._swept_at < SWEEP_EVERY:
             return False
         self._swept_at = now
+        self.sweep(now)
+        return len(self.full_at) < self._max
+
+    def sweep(self, now: float) -> None:
+        """Forget buckets that are full again: a new one would be the same."""
         for key in [known for known, full_at in self.full_at.items() if full_at <= now]:
             del self.full_at[key]
-        return len(self.full_at) < self._max
 
     def _take_without_room(self, now: float) -> float:
         full_at = max(self._overflow, now)

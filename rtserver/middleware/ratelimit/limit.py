@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NoReturn, TypeAlias
 
+import trio
+
 from rtserver.core.addresses import group
 from rtserver.core.client import Client
 from rtserver.core.pipeline import ConnectContext, EventContext, Middleware, Proceed, RequestContext, Result
@@ -20,6 +22,8 @@ from rtserver.logs import LimitedLog
 from rtserver.middleware.ratelimit.buckets import BY, MAX_KEYS, Buckets, By, Rate, rounded
 from rtserver.types import DisconnectReason
 
+# Seconds between two looks for buckets that are full again, and so need no memory.
+SWEEP_EVERY = 60.0
 CODE = "rate_limited"
 MESSAGE = "too many requests"
 
@@ -76,16 +80,18 @@ class RateLimit(Middleware):
             raise ConfigurationError("by", by, "socket, user or address")
         self._by: By = by
         self._max_keys = max_keys
+        self._all: list[Buckets] = []
+        self._of_sockets: list[Buckets] = []
         whole = self._counts("total", total)
         named = {name: self._counts(f"events[{name!r}]", rates) for name, rates in (events or {}).items()}
         # The narrow ones first: what they refuse takes nothing from the total.
         self._counted = {name: (*counts, *whole) for name, counts in named.items()}
         self._others = whole
         self._unknown = (*self._counts("unknown", unknown), *whole)
-        self._connects = Buckets(Rate.of("connects", connects), max_keys)
-        self._handshakes = Buckets(Rate.of("handshakes", handshakes), max_keys)
-        self._invalid = Buckets(Rate.of("invalid", invalid), max_keys)
-        self._abuse = Buckets(Rate.of("abuse", abuse), max_keys)
+        self._connects = self._buckets("connects", connects)
+        self._handshakes = self._buckets("handshakes", handshakes)
+        self._invalid = self._buckets("invalid", invalid)
+        self._abuse = self._buckets("abuse", abuse)
         self._clock = clock
         self._quiet = LimitedLog()
         self.refused = 0
@@ -94,10 +100,31 @@ class RateLimit(Middleware):
         given = [rates] if isinstance(rates, (Rate, str)) or not isinstance(rates, Sequence) else rates
         counts = []
         for rate in given:
-            read = Rate.of(setting, rate)
-            buckets = Buckets(read, self._max_keys)
-            counts.append((buckets.full_at, read.interval, buckets.slack, _KEYS[read.by or self._by], buckets))
+            buckets = self._buckets(setting, rate)
+            key_of = _KEYS[buckets.rate.by or self._by]
+            if key_of is None:
+                self._of_sockets.append(buckets)
+            counts.append((buckets.full_at, buckets.rate.interval, buckets.slack, key_of, buckets))
         return tuple(counts)
+
+    def _buckets(self, setting: str, rate: Rate | str) -> Buckets:
+        buckets = Buckets(Rate.of(setting, rate), self._max_keys)
+        self._all.append(buckets)
+        return buckets
+
+    # Memory.
+
+    async def run(self) -> None:
+        while True:
+            await trio.sleep(SWEEP_EVERY)
+            now = self._clock()
+            for buckets in self._all:
+                buckets.sweep(now)
+
+    def left(self, socket: Socket, reason: DisconnectReason) -> None:
+        # Its id never comes back.
+        for buckets in self._of_sockets:
+            buckets.full_at.pop(socket.id, None)
 
     # Sessions and joins, by address.
 

@@ -101,8 +101,10 @@ class SharedRateLimit(RateLimit):
         self.alone = False
 
     async def run(self) -> None:
-        if self._link is not None:
-            await self._link.run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(super().run)
+            if self._link is not None:
+                nursery.start_soon(self._link.run)
 
     async def request(self, context: RequestContext, proceed: Proceed[RequestContext]) -> Result:
         address = group(context.handshake.address)
