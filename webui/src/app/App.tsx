@@ -51,7 +51,7 @@ export function App({ sessions }: { sessions: SessionStore }) {
     <AppShell header={{ height: 52 }} navbar={{ width: 200, breakpoint: "sm", collapsed: { mobile: !menuOpen, desktop: true } }} padding="md">
       <AppShell.Header>
         <Group h="100%" px="md" justify="space-between" wrap="nowrap">
-          <Group gap="sm" wrap="nowrap">
+          <Group gap="sm" wrap="nowrap" flex="none">
             <Burger opened={menuOpen} onClick={menu.toggle} hiddenFrom="sm" size="sm" aria-label="Menu" />
             <Text fw={700} visibleFrom="xs">
               rtserver
@@ -72,13 +72,13 @@ export function App({ sessions }: { sessions: SessionStore }) {
               ))}
             </Group>
           </Group>
-          <Group gap="sm" wrap="nowrap">
+          <Group gap="sm" wrap="nowrap" miw={0}>
             {signedIn && <ConnectionBar node={node} />}
             <ColorSchemeButton />
             {session !== null && (
               <Menu>
                 <Menu.Target>
-                  <Button size="compact-md" variant="default">
+                  <Button size="compact-md" variant="default" flex="none" maw={110}>
                     {session.user.name}
                   </Button>
                 </Menu.Target>

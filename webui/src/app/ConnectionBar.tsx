@@ -33,7 +33,7 @@ export function ConnectionBar({ node = null }: { node?: string | null }) {
     return () => clearInterval(timer);
   }, [waiting]);
   return (
-    <Group gap="xs" wrap="nowrap">
+    <Group gap="xs" wrap="nowrap" miw={0}>
       <span className="dot" data-color={COLORS[state.phase]} aria-hidden />
       <Text size="sm" role="status" data-testid="connection" truncate>
         {describe(state, now, node)}
