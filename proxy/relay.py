@@ -186,7 +186,7 @@ class Relay:
         upstream = route.upstream
         assert upstream is not None
         while True:
-            wire = await self._connect(upstream, exchange.client)
+            wire = await self._connect(upstream, exchange)
             try:
                 return await self._ask(exchange, wire, route)
             except _Stale:
@@ -196,10 +196,13 @@ class Relay:
                     with trio.CancelScope(shield=True):
                         await wire.close()
 
-    async def _connect(self, upstream: Upstream, client: Client) -> UpstreamWire:
+    async def _connect(self, upstream: Upstream, exchange: _Exchange) -> UpstreamWire:
+        client = exchange.client
         kept = self._kept.pop(upstream.name, None)
         if kept is not None:
-            if kept.idle and kept.upstream is upstream and kept.client in (None, client):
+            # A WebSocket begins on a connection of its own, as with browsers: nothing came before it.
+            fit = kept.idle and not exchange.head.wants_websocket
+            if fit and kept.upstream is upstream and kept.client in (None, client):
                 return kept
             await kept.close()
         upstream.total += 0 if isinstance(upstream, Link) else 1
