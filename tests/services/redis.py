@@ -6,17 +6,21 @@ block. It can be killed, started again on the same port, and stopped as a networ
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import redis
+import trio
 
 from rtserver.cli.local_redis import find_server
 
@@ -37,25 +41,15 @@ class RedisServer:
         directory: Where it works.
         lines: More of its configuration.
         password: Of the default user, if it shall ask for one.
-        tls: A folder with ``certificate.pem`` and ``key.pem``, if it shall speak TLS only.
         sentinel: Whether it is a sentinel.
     """
 
     def __init__(
-        self,
-        directory: Path,
-        lines: tuple[str, ...] = (),
-        password: str | None = None,
-        tls: Path | None = None,
-        *,
-        sentinel: bool = False,
+        self, directory: Path, lines: tuple[str, ...] = (), password: str | None = None, *, sentinel: bool = False
     ) -> None:
         self.port = free_port()
         asked = () if password is None else (f"requirepass {password}",)
-        base = ["bind 127.0.0.1", f"port {0 if tls else self.port}", f"dir {directory}", "loglevel warning"]
-        if tls is not None:
-            files = (f"tls-cert-file {tls / 'certificate.pem'}", f"tls-key-file {tls / 'key.pem'}")
-            base += [f"tls-port {self.port}", *files, "tls-auth-clients no"]
+        base = ["bind 127.0.0.1", f"port {self.port}", f"dir {directory}", "loglevel warning"]
         if not sentinel:
             base += ['save ""', "repl-diskless-sync-delay 0"]
         self._configuration = directory / "redis.conf"
@@ -64,8 +58,6 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
         access = "" if password is None else f":{password}@"
         self.url = f"redis://{access}127.0.0.1:{self.port}/0"
-        if tls is not None:
-            self.url = f"rediss://{access}localhost:{self.port}/0?ssl_ca_certs={tls / 'certificate.pem'}"
 
     def start(self) -> None:
         """Start it, on the same port as ever, and wait until it answers."""
@@ -103,17 +95,44 @@ def running_redis(
     directory: Path,
     lines: tuple[str, ...] = (),
     password: str | None = None,
-    tls: Path | None = None,
     *,
     sentinel: bool = False,
 ) -> Iterator[RedisServer]:
     """A server for the length of a block."""
-    server = RedisServer(directory, lines, password, tls, sentinel=sentinel)
-    server.start()
+    server = RedisServer(directory, lines, password, sentinel=sentinel)
     try:
+        server.start()
         yield server
     finally:
         server.kill()
+
+
+@asynccontextmanager
+async def behind_tls(server: RedisServer, folder: Path) -> AsyncIterator[int]:
+    """A port where ``server`` speaks TLS, with the certificate in ``folder``: not every build of Redis can."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+
+    async def relay(client: trio.SSLStream[trio.SocketStream]) -> None:
+        # Who hangs up, or does not trust the certificate, is the test's matter.
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async with client, await trio.open_tcp_stream("127.0.0.1", server.port) as inner:
+                await client.do_handshake()
+                async with trio.open_nursery() as nursery:
+                    for source, sink in ((client, inner), (inner, client)):
+                        nursery.start_soon(pump, source, sink, nursery.cancel_scope)
+
+    async def pump(source: trio.abc.Stream, sink: trio.abc.Stream, scope: trio.CancelScope) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async for data in source:
+                await sink.send_all(data)
+        scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_ssl_over_tcp, relay, 0, context, host="127.0.0.1")
+        (listener,) = await nursery.start(serve)
+        yield listener.transport_listener.socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -33,6 +33,11 @@ class RedisCluster:
             with server.client() as client:
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
 
+    def agrees(self) -> bool:
+        """Whether every master takes itself for part of a working cluster."""
+        with ExitStack() as stack:
+            return all(_info(stack.enter_context(server.client()))["cluster_state"] == "ok" for server in self.masters)
+
     def owner(self, channel: bytes) -> RedisServer:
         """The master that a channel belongs to."""
         with self.masters[0].client() as client:
