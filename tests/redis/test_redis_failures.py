@@ -55,6 +55,10 @@ async def pair(url: str) -> AsyncIterator[Pair]:
         def join(socket: Socket, room: str) -> None:
             socket.join(room)
 
+        @io.on_server_side("anything")
+        def anything() -> int:
+            return 7
+
     async with AsyncExitStack() as stack:
         opened = [await stack.enter_async_context(open_server(io)) for io in servers]
         clients = [await stack.enter_async_context(server.socket()) for server in opened]
@@ -115,16 +119,18 @@ async def test_a_dead_peer_is_not_waited_for_for_ever(own_redis: RedisServer, lo
         await two.both(LinkState.HEALTHY)
         with own_redis.client() as client, client.pubsub() as ghost:
             # Somebody who subscribes and never answers: what a frozen node is to the others.
-            ghost.subscribe("socket.io-request#/#")
+            ghost.subscribe("socket.io-request#/#", "socket.io-response#/#", "socket.io-response#/#ghost1#")
             ghost.get_message(timeout=5)
             found = await two.servers[0].fetch_sockets()
-            assert len(found) == 2
+            assert (len(found), found.silent, found.silent_nodes) == (2, 1, frozenset(["ghost1"]))
+            answers = await two.servers[0].server_side_call("anything")
+            assert (list(answers), answers.silent, answers.silent_nodes) == ([7], 1, frozenset(["ghost1"]))
             two.clients[0].on("question", lambda: "yes")
             two.clients[1].on("question", lambda: "yes")
             with trio.fail_after(PATIENCE):
                 assert await two.servers[0].call("question") == ["yes", "yes"]
     silent = [line for line in log_output if line["event"] == "nodes_silent"]
-    assert [line["silent"] for line in silent] == [1, 1]
+    assert [(line["silent"], line["nodes"]) for line in silent] == [(1, ["ghost1"])] * 3
 
 
 HOSTILE = [
@@ -182,6 +188,25 @@ async def test_a_message_that_is_too_large_is_an_error_of_whoever_sends_it(own_r
             two.servers[0].to("nobody").emit("news", "x" * (MAX_MESSAGE + 1))
         two.servers[0].emit("news", 1)
         await two.until(lambda: two.heard == [[1], [1]])
+
+
+async def test_what_others_publish_may_not_be_too_large(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, log_output: list[Any]
+) -> None:
+    monkeypatch.setattr("rtserver.adapters.redis.link.MAX_INCOMING", MAX_MESSAGE + 2_000_000)
+    async with pair(own_redis.url) as two:
+        await two.both(LinkState.HEALTHY)
+        with own_redis.client() as client:
+            for size in (MAX_MESSAGE + 1, MAX_MESSAGE + 4_000_000):
+                await trio.to_thread.run_sync(client.publish, "socket.io#/#", b"x" * size)
+                await two.until(lambda: two.adapters[0].refused == 1)
+        # The larger one was not even read to its end.
+        await two.until(lambda: all(adapter.statistics().connects == 2 for adapter in two.adapters))
+        await two.both(LinkState.HEALTHY, BACK_WITHIN)
+        two.servers[0].emit("news", 1)
+        await two.until(lambda: two.heard == [[1], [1]])
+    reasons = [line["reason"] for line in log_output if line["event"] == "redis_refuses"]
+    assert "RelayDown: a message without end" in reasons
 
 
 def link(url: str) -> tuple[RedisLink, list[tuple[bytes, bytes]]]:
@@ -249,6 +274,25 @@ async def test_users_and_passwords_of_acls(tmp_path: Path) -> None:
                 await nursery.start(one.run)
                 assert one.state is LinkState.DEGRADED
                 nursery.cancel_scope.cancel()
+
+
+async def test_to_be_deaf_for_one_channel_is_to_be_deaf(tmp_path: Path, log_output: list[Any]) -> None:
+    acl = "user relay on >secret ~* &rtserver-echo* &open +@all"
+    with running_redis(tmp_path, (acl,)) as server:
+        one, heard = link(f"redis://relay:secret@127.0.0.1:{server.port}")
+        async with trio.open_nursery() as nursery:
+            one.subscribe([b"open"])
+            await nursery.start(one.run)
+            one.publish(b"open", b"1")
+            one.publish(b"closed", b"2")
+            assert await one.command(b"ECHO", b"3") == b"3"
+            assert (one.state, heard, one.lost) == (LinkState.HEALTHY, [(b"open", b"1")], 1)
+            one.subscribe([b"closed"])
+            with trio.fail_after(PATIENCE):
+                while one.state is LinkState.HEALTHY:
+                    await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert any("subscription refused" in line.get("reason", "") for line in log_output)
 
 
 async def test_a_unix_socket(tmp_path: Path) -> None:
