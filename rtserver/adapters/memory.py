@@ -172,11 +172,13 @@ class MemoryAdapter:
             raise refused
 
     def sockets_leave(self, target: Target, flags: Flags, rooms: Sequence[Room]) -> None:
-        for socket in self.local_sockets(target):
+        # Also whom middleware still looks at: what is taken from a user must not come back with them.
+        for socket in self._addressed(target):
             socket.leave(*rooms)
 
     def disconnect_sockets(self, target: Target, flags: Flags, close: bool) -> None:
-        for socket in self.local_sockets(target):
+        # As above: a user who is ended while they are let in is ended.
+        for socket in self._addressed(target):
             socket.disconnect(close)
 
     # Other nodes: there are none.

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from rtserver.middleware.auth.backoff import FORGET_AFTER, LONGEST_WAIT, MAX_ADDRESSES, Backoff, group
+from rtserver.middleware.auth.backoff import FORGET_AFTER, LONGEST_WAIT, MAX_ADDRESSES, Backoff
 from rtserver.middleware.auth.jwks import MIN_INTERVAL, KeySet, read_keys
 
 URL = "https://id.example/keys"
@@ -123,19 +123,3 @@ def test_the_table_is_bounded() -> None:
     for number in range(MAX_ADDRESSES + 100):
         backoff.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0)
     assert len(backoff) == MAX_ADDRESSES
-
-
-@pytest.mark.parametrize(
-    ("address", "counted_as"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8::1", "2001:db8::/64"),
-        ("2001:db8:0:0:ffff::2", "2001:db8::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-        ("not an address", "not an address"),
-    ],
-)
-def test_one_host_counts_as_one(address: str, counted_as: str) -> None:
-    assert group(address) == counted_as

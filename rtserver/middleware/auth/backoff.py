@@ -7,8 +7,9 @@ Clients whose address is not known are not told apart, so they never wait for on
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
+
+from rtserver.core.addresses import group
 
 FREE_FAILURES = 5
 FIRST_WAIT = 1.0
@@ -64,17 +65,3 @@ class Backoff:
 
     def __len__(self) -> int:
         return len(self._failed)
-
-
-def group(address: str) -> str:
-    """The addresses that count as one: an IPv4 address, or an IPv6 network of 64 bits."""
-    text = address.rpartition("%")[0] or address
-    try:
-        parsed = ipaddress.ip_address(text)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
