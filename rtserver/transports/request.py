@@ -198,7 +198,8 @@ def _checked(parser: httptools.HttpRequestParser, collector: _Collector, head: b
     path, _, query = target.decode("ascii").partition("?")
     request = Request(method, path, query, headers, head)
     request.keep_alive = _keeps_alive(headers.get("connection"), version)
-    request.wants_websocket = headers.get("upgrade", "").lower() == "websocket"
+    # Source: RFC 9110, 7.8: an Upgrade in HTTP/1.0 is ignored.
+    request.wants_websocket = version == "1.1" and headers.get("upgrade", "").lower() == "websocket"
     length = headers.get("content-length")
     coding = headers.get("transfer-encoding")
     if coding is not None:

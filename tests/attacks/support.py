@@ -63,9 +63,9 @@ class Raw:
     async def send(self, data: bytes) -> None:
         await self.stream.send_all(data)
 
-    async def send_for_ever(self) -> None:
+    async def send_for_ever(self, data: bytes = b"x" * 65_536) -> None:
         while True:
-            await self.send(b"x" * 65_536)
+            await self.send(data)
 
     async def until(self, ending: bytes) -> bytes:
         """What comes up to and with ``ending``."""
