@@ -80,9 +80,9 @@ async def serve(load: Load, arguments: Sequence[str], say: Say, *, replace: bool
     identity = os.environ.get(WORKER, "")
     listening, predecessor = open_listening(settings, replace=replace)
     if identity:
-        first, _, number = identity.partition(":")
-        where = worker_admin(run_dir(settings), int(first), int(number))
-        await _serve_single(settings, listening, load, where, int(number), lambda: None)
+        first, number, lifeline = map(int, identity.split(":"))
+        where = worker_admin(run_dir(settings), first, number)
+        await _serve_single(settings, listening, load, where, number, lambda: None, lifeline)
         return
     where = admin_path(settings, run_dir(settings))
 
@@ -122,7 +122,13 @@ def _let_go(farewell: _Farewell | None) -> None:
 
 
 async def _serve_single(
-    settings: Settings, listening: list[Listening], load: Load, where: str, worker: int, ready: Callable[[], None]
+    settings: Settings,
+    listening: list[Listening],
+    load: Load,
+    where: str,
+    worker: int,
+    ready: Callable[[], None],
+    lifeline: int | None = None,
 ) -> None:
     proxy = Proxy(settings, listening)
 
@@ -133,6 +139,8 @@ async def _serve_single(
 
     async with trio.open_nursery() as signals:
         await signals.start(_watch_signals, proxy.stop, reload)
+        if lifeline is not None:
+            signals.start_soon(_end_with, lifeline, proxy.stop)
         async with administration(_Single(proxy, worker), where), trio.open_nursery() as serving:
             await serving.start(proxy.run)
             ready()
@@ -159,6 +167,12 @@ async def _serve_workers(
             await serving.start(workers.run)
             ready()
         signals.cancel_scope.cancel()
+
+
+async def _end_with(lifeline: int, stop: Callable[[], None]) -> None:
+    """Stop when nobody holds the other end of the pipe any more."""
+    await trio.lowlevel.wait_readable(lifeline)
+    stop()
 
 
 async def _watch_signals(

@@ -1,8 +1,8 @@
 """Several processes on the same listening sockets, and the one that keeps them running.
 
 Rule: the first process opens the sockets and never accepts; a worker that ends is replaced,
-with a pause that grows while they end at once. A worker's own administration is a Unix
-socket that only the first one asks.
+with a pause that grows while they end at once, and ends when the first one does. A worker's
+own administration is a Unix socket that only the first one asks.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Workers:
         self._arguments = arguments
         self._processes: dict[int, Popen[bytes] | trio.Process] = {}
         self._stopping = trio.Event()
+        # Its end is the end of this process, however that comes about; workers watch for it.
+        self._lifeline, self._held = os.pipe()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep them running until ``retire``, then wait until they have ended."""
@@ -63,9 +65,11 @@ class Workers:
                 nursery.start_soon(self._keep, worker)
             task_status.started()
             await self._stopping.wait()
-            for one in self.listening:
-                one.sock.close()
             self.signal(signal.SIGTERM)
+        for one in self.listening:
+            one.sock.close()
+        os.close(self._lifeline)
+        os.close(self._held)
 
     async def _keep(self, worker: int) -> None:
         pause = 0.1
@@ -73,10 +77,17 @@ class Workers:
             began = trio.current_time()
             process = await trio.lowlevel.open_process(
                 [sys.executable, "-m", "proxy", *self._arguments],
-                pass_fds=[one.sock.fileno() for one in self.listening],
-                env={**os.environ, WORKER: f"{os.getpid()}:{worker}", INHERITED: self._inherited()},
+                pass_fds=[self._lifeline, *(one.sock.fileno() for one in self.listening)],
+                env={
+                    **os.environ,
+                    WORKER: f"{os.getpid()}:{worker}:{self._lifeline}",
+                    INHERITED: self._inherited(),
+                },
             )
             self._processes[worker] = process
+            if self._stopping.is_set():
+                # It was not there yet when the others were told.
+                process.send_signal(signal.SIGTERM)
             code = await process.wait()
             del self._processes[worker]
             if self._stopping.is_set():

@@ -57,6 +57,11 @@ class Process:
             if found := re.search(pattern, line):
                 return found
 
+    def ended(self) -> None:
+        """Wait until nobody writes to its output any more."""
+        self._reader.join(PATIENCE)
+        assert not self._reader.is_alive(), self.lines
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -68,7 +73,7 @@ class Process:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._reader.join()
+        self._reader.join(PATIENCE)
         assert self.process.stdout is not None
         self.process.stdout.close()
 

@@ -157,10 +157,8 @@ def test_a_successor_takes_the_place_of_a_proxy_and_nobody_notices(tmp_path: Pat
                 assert old.wait() == 0
                 enough(statuses)
             assert set(statuses) == {200}
+            until_workers(tmp_path, workers, without=old.process.pid)
             until_ready(tmp_path)
-            again = state(tmp_path)
-            assert len(again) == workers
-            assert old.process.pid not in [one["pid"] for one in again]
             new.signal(signal.SIGTERM)
             assert new.wait() == 0
     assert not list(tmp_path.glob("proxy*"))
@@ -215,6 +213,26 @@ def test_workers_share_the_connections_and_are_replaced_when_they_die(tmp_path: 
         assert table.stdout.count("accepting on") == 2
         proxy.signal(signal.SIGTERM)
         assert proxy.wait() == 0
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    with node_process(tmp_path), proxy_process(tmp_path, "--workers=2") as proxy:
+        port = port_of(proxy)
+        until_workers(tmp_path, 2)
+        proxy.signal(signal.SIGKILL)
+        proxy.wait()
+        # They share its output: its end is theirs.
+        proxy.ended()
+    with proxy_process(tmp_path, f"--listen=127.0.0.1:{port}") as proxy:
+        assert port_of(proxy) == port
+
+
+def test_a_stop_right_after_the_start_leaves_no_worker_behind(tmp_path: Path) -> None:
+    with proxy_process(tmp_path, "--workers=3") as proxy:
+        port_of(proxy)
+        proxy.signal(signal.SIGTERM)
+        assert proxy.wait() == 0
+        proxy.ended()
 
 
 def until_workers(run_dir: Path, count: int, without: int = 0) -> None:
