@@ -100,6 +100,10 @@ class Auth(Middleware):
         self._changed.append(listener)
         return listener
 
+    def receives(self) -> tuple[str, ...]:
+        """The event that this middleware answers in every namespace, for documents of what a server hears."""
+        return (REFRESH,)
+
     async def run(self) -> None:
         await self._expiry.run()
 

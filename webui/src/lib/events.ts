@@ -1,4 +1,4 @@
-/* eslint-disable @typescript-eslint/no-empty-object-type */
+/* eslint-disable @typescript-eslint/no-explicit-any */
 /** The events of rtserver chat, version 0. Made by `rtserver typescript`: do not edit. */
 
 /** What a client hears in `/`. */
@@ -7,7 +7,9 @@ export type ServerToClientEvents = {
 };
 
 /** What a client may send in `/`. */
-export type ClientToServerEvents = {};
+export type ClientToServerEvents = {
+  "auth:refresh": (...args: any[]) => void;
+};
 
 /** What a client hears in `/admin`. */
 export type AdminServerToClientEvents = {
@@ -17,6 +19,7 @@ export type AdminServerToClientEvents = {
 
 /** What a client may send in `/admin`. */
 export type AdminClientToServerEvents = {
+  "auth:refresh": (...args: any[]) => void;
   "cluster:disconnect_socket": (socketRef: SocketRef, ack: (answer: Answer<RtserverHandlersAdminEventsDone>) => void) => void;
   "cluster:disconnect_user": (rtserverHandlersAdminEventsUserRef: RtserverHandlersAdminEventsUserRef, ack: (answer: Answer<RtserverHandlersAdminEventsDone>) => void) => void;
   "cluster:drain": (nodeRef: NodeRef, ack: (answer: Answer<RtserverHandlersAdminEventsDone>) => void) => void;
@@ -45,6 +48,7 @@ export type ChatServerToClientEvents = {
 
 /** What a client may send in `/chat`. */
 export type ChatClientToServerEvents = {
+  "auth:refresh": (...args: any[]) => void;
   "chat:close": (roomRef: RoomRef, ack: (answer: Answer<RtserverHandlersChatEventsDone>) => void) => void;
   "chat:create": (newRoom: NewRoom, ack: (answer: Answer<RoomState>) => void) => void;
   "chat:decline": (roomRef: RoomRef, ack: (answer: Answer<RtserverHandlersChatEventsDone>) => void) => void;
