@@ -19,7 +19,7 @@ from rtserver.adapters.redis.link import MAX_MESSAGE
 from rtserver.adapters.redis.messages import Dialect, Outgoing, Words
 from rtserver.adapters.redis.relay import open_link, words_of
 from rtserver.adapters.redis.replies import CLASSIC, SHARDED, RelayDown
-from rtserver.adapters.redis.target import ClusterTarget, read_url
+from rtserver.adapters.redis.target import REDIS_ERRORS, ClusterTarget, read_url
 from rtserver.adapters.redis.wire import EMITTER, holds_bytes
 from rtserver.core.broadcast import event_name
 from rtserver.errors import LimitExceeded
@@ -152,7 +152,7 @@ def connect(url: str, *, sharded: bool = False) -> Emitter:
             if not clients:
                 clients.append(target.client())
             clients[0].execute_command(verb.decode(), channel, payload)  # type: ignore[no-untyped-call]
-        except redis.RedisError as exc:
+        except REDIS_ERRORS as exc:
             raise RelayDown(f"redis has not taken it: {type(exc).__name__}") from exc
 
     return Emitter(publish, words_of(sharded))

@@ -16,21 +16,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
+import redis.exceptions
 import structlog
 import trio
 
+from rtserver.adapters.redis.target import REDIS_ERRORS, read_url
 from rtserver.cluster.rundir import lease_path
 from rtserver.cluster.slots import SLOTS, NoSlot, hold_slot
-from rtserver.errors import ConfigurationError
 from rtserver.protocol.handoff import LeasedState, NodeState, encode_lease
 from rtserver.protocol.sid import Owner
-from rtserver.types import Secret
 
 log = structlog.get_logger("rtserver.cluster")
 
 LEASE_MS = 15_000
 REFRESH_EVERY = 2.0
-COMMAND_SECONDS = 2.0
 _RETRY_EVERY = 1.0
 _NODES = "rtserver:nodes"
 
@@ -88,7 +87,7 @@ class Lease:
         value = encode_lease(_leased(state, self._token))
         try:
             return bool(await _run(lambda: self._write(value)))
-        except redis.RedisError as exc:
+        except REDIS_ERRORS as exc:
             log.warning("lease_not_renewed", slot=self.owner.slot, error=type(exc).__name__)
             return True
 
@@ -98,7 +97,7 @@ class Lease:
 
     async def leave(self) -> None:
         """Give the slot back."""
-        with contextlib.suppress(redis.RedisError):
+        with contextlib.suppress(*REDIS_ERRORS):
             await _run(self._delete)
 
     def _delete(self) -> None:
@@ -120,11 +119,7 @@ async def hold_lease(url: str, directory: Path) -> AsyncIterator[Lease]:
         NoSlot: Every slot is taken.
         ConfigurationError: The URL cannot be used.
     """
-    try:
-        client = redis.Redis.from_url(url, socket_timeout=COMMAND_SECONDS, socket_connect_timeout=COMMAND_SECONDS)
-    except (ValueError, TypeError) as exc:
-        # Without the cause: it may repeat a password.
-        raise ConfigurationError("redis_url", Secret(""), f"a URL of Redis ({type(exc).__name__})") from None
+    client = await _until_reached(read_url(url).client)
     token = secrets.token_urlsafe(16)
     try:
         with contextlib.ExitStack() as stack:
@@ -150,11 +145,20 @@ async def _claim(client: Any, directory: Path, token: str, stack: contextlib.Exi
     raise NoSlot("every slot of the cluster is taken")
 
 
+async def _until_reached(connect: Callable[[], Any]) -> Any:
+    while True:
+        try:
+            return await _run(connect)
+        except REDIS_ERRORS as exc:
+            log.warning("waiting_for_redis", error=type(exc).__name__)
+            await trio.sleep(_RETRY_EVERY)
+
+
 async def _until_answered(client: Any, directory: Path, slot: int, token: str) -> int | None:
     while True:
         try:
             return await _run(lambda: _take(client, directory, slot, token))
-        except (redis.ConnectionError, redis.TimeoutError) as exc:
+        except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.RedisClusterException) as exc:
             log.warning("waiting_for_redis", error=type(exc).__name__)
             await trio.sleep(_RETRY_EVERY)
 

@@ -16,10 +16,11 @@ from rtserver import ConfigurationError, Server, Socket
 from rtserver.adapters.redis import RedisAdapter
 from rtserver.adapters.redis.replies import LinkState
 from rtserver.adapters.redis.target import ClusterTarget, SentinelTarget, read_url
+from rtserver.cluster.lease import hold_lease
 from rtserver.emitter import connect, open_emitter
 from rtserver.testing import open_server
 from tests.services.certificate import write_certificate
-from tests.services.redis import RedisServer, behind_tls
+from tests.services.redis import RedisServer, behind_tls, until
 from tests.services.redis_clusters import RedisCluster, WatchedRedis, running_cluster, watched_redis
 
 PATIENCE = 15.0
@@ -203,6 +204,28 @@ async def test_the_replica_of_a_dead_master_is_followed(tmp_path: Path) -> None:
             await two.both(LinkState.DEGRADED)
             await two.both(LinkState.HEALTHY)
             await two.hear_one_another()
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_slots_of_nodes_are_leased_from_a_cluster(
+    redis_cluster: RedisCluster, tmp_path: Path, away: bool, log_output: list[Any]
+) -> None:
+    # Only one of its servers is known, and that one may answer later.
+    server = redis_cluster.masters[0]
+
+    async def thaw_when_missed() -> None:
+        while not any(line["event"] == "waiting_for_redis" for line in log_output):
+            await trio.lowlevel.checkpoint()
+        server.thaw()
+
+    async with trio.open_nursery() as nursery:
+        if away:
+            server.freeze()
+            nursery.start_soon(thaw_when_missed)
+        with trio.fail_after(PATIENCE):
+            async with hold_lease(f"redis+cluster://127.0.0.1:{server.port}", tmp_path) as lease:
+                assert lease.owner.slot == 0
+    until(redis_cluster.agrees)
 
 
 async def test_a_cluster_that_is_away_at_the_start_is_found_later(own_redis: RedisServer) -> None:

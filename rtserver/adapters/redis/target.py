@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import redis
 import redis.crc
+import redis.exceptions
 import trio
 
 from rtserver.adapters.redis.replies import RelayDown
@@ -22,9 +23,12 @@ from rtserver.types import Secret
 
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26_379
+# For whoever is asked where Redis is: there are others to ask.
 ANSWER_SECONDS = 1.0
+COMMAND_SECONDS = 2.0
 SLOTS: int = redis.crc.REDIS_CLUSTER_HASH_SLOTS
-_LIMITS: dict[str, Any] = {"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
+# What clients of redis-py raise when Redis is away or refuses.
+REDIS_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
 # What a URL says of one server, and not of the others.
 _PLACE = ("connection_class", "host", "port", "path", "db")
 _FORMS = "redis://host:6379/0, rediss://…, unix:///path, redis+sentinel://host,host/name or redis+cluster://host,host"
@@ -88,10 +92,9 @@ class RedisTarget:
             given=given,
         )
 
-    def client(self, host: str | None = None, port: int | None = None) -> redis.Redis:
-        """A client of redis-py for it, or for another server with the same access. Blocks, with a limit."""
-        elsewhere = {} if host is None else {"host": host, "port": port}
-        return redis.Redis(connection_pool=redis.ConnectionPool(**{**_LIMITS, **self.given, **elsewhere}))
+    def client(self) -> redis.Redis:
+        """A client of redis-py for it, which connects at its first command. Blocks, with a limit."""
+        return redis.Redis(connection_pool=redis.ConnectionPool(**{**_limits(COMMAND_SECONDS), **self.given}))
 
     def access(self) -> tuple[str, ...]:
         return () if self.password is None else ("AUTH", self.username or "default", self.password)
@@ -148,13 +151,13 @@ class SentinelTarget:
 
     def _watched(self) -> redis.Sentinel:
         access = {} if self.password is None else {"password": self.password}
-        return redis.Sentinel(self.sentinels, sentinel_kwargs={**_LIMITS, **access})  # type: ignore[no-untyped-call]
+        return redis.Sentinel(self.sentinels, sentinel_kwargs={**_limits(ANSWER_SECONDS), **access})  # type: ignore[no-untyped-call]
 
     def client(self) -> redis.Redis:
         """A client of redis-py for the master, which asks the sentinels whenever it connects. Blocks."""
         given = {name: value for name, value in self.like.given.items() if name not in _PLACE}
         watched: Any = self._watched()
-        client = watched.master_for(self.name, ssl=self.like.tls is not None, **_LIMITS, **given)
+        client = watched.master_for(self.name, ssl=self.like.tls is not None, **_limits(COMMAND_SECONDS), **given)
         return cast(redis.Redis, client)
 
 
@@ -185,10 +188,12 @@ class ClusterTarget:
         raise RelayDown(f"no server knows the cluster: {', '.join(reasons)}")
 
     def client(self) -> redis.Redis:
-        """A client of redis-py for the whole of it. Blocks. Raises ``redis.RedisError`` if no server answers."""
+        """A client of redis-py for the whole of it. Blocks. Raises one of ``REDIS_ERRORS`` if no server answers."""
         nodes = [redis.cluster.ClusterNode(host, port) for host, port in self.seeds]  # type: ignore[no-untyped-call]
         given = {name: value for name, value in self.like.given.items() if name not in _PLACE}
-        client = redis.RedisCluster(startup_nodes=nodes, ssl=self.like.tls is not None, **_LIMITS, **given)
+        client = redis.RedisCluster(
+            startup_nodes=nodes, ssl=self.like.tls is not None, **_limits(COMMAND_SECONDS), **given
+        )
         return cast(redis.Redis, client)
 
     def at(self, host: str, port: int) -> RedisTarget:
@@ -196,7 +201,8 @@ class ClusterTarget:
         return replace(self.like, host=host, port=port)
 
     def _ask(self, host: str, port: int) -> Any:
-        with self.like.client(host, port) as client:
+        place = {**_limits(ANSWER_SECONDS), **self.like.given, "host": host, "port": port}
+        with redis.Redis(connection_pool=redis.ConnectionPool(**place)) as client:
             return client.execute_command("CLUSTER SLOTS")
 
 
@@ -223,6 +229,10 @@ def read_url(url: str) -> RedisTarget | SentinelTarget | ClusterTarget:
     like = RedisTarget.of(f"{scheme}://{userinfo}{at}localhost/{database}?{query}")
     given = parse_qs(query).get("sentinel_password", [None])[0]
     return SentinelTarget(addresses, service, like, given)
+
+
+def _limits(seconds: float) -> dict[str, Any]:
+    return {"socket_timeout": seconds, "socket_connect_timeout": seconds}
 
 
 def _address(text: str, default: int) -> tuple[str, int]:
