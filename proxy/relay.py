@@ -26,10 +26,13 @@ from proxy.routing import Route, UnknownOwner
 from proxy.streams import Chunks, MalformedChunk, SocketStream, Wire
 from proxy.tunnel import tunnel
 from proxy.upstreams import Upstream
+from rtserver.protocol.handoff import MAX_DATAGRAM
 
 MAX_TRIES = 3
 # What a client may say while it is being answered.
 MAX_PIPELINED = 65_536
+# What is handed over with a connection, beside a little that is said about it.
+MAX_HANDED = MAX_DATAGRAM - 2_048
 # Connections to different upstreams that one client's connection keeps.
 MAX_KEPT = 4
 
@@ -135,6 +138,9 @@ class Relay:
         if not isinstance(stream, SocketStream) or not isinstance(route.upstream, Link):
             return False
         if not self._edge.may_hand_over(self._peer, head):
+            return False
+        if len(head.raw) + len(self._wire.buffer) > MAX_HANDED:
+            # It does not fit into a datagram, and is relayed to the same node.
             return False
         self._edge.hand_over(stream.sock, self._peer, head, self._wire.take(), route, real=False)
         return True

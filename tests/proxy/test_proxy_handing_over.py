@@ -13,7 +13,7 @@ from rtserver.protocol.handoff import NodeState, encode_state
 from rtserver.protocol.sid import Owner, SidCodec
 from tests.behaviour.support import KEY, PATH, Closed, RawWebSocket, sid_of
 from tests.cluster.support import SECRET, connections, descriptors, eventually, request, start_node
-from tests.proxy.support import HANDSHAKE, UNKNOWN, proxied
+from tests.proxy.support import HANDSHAKE, UNKNOWN, Upstream, proxied
 
 ASKED = (
     ("Connection", "Upgrade"),
@@ -321,3 +321,26 @@ async def test_the_order_to_hang_up_is_the_nodes(tmp_path: Path) -> None:
             while not isinstance(message := await websocket.receive(), Closed):
                 assert message
         await site.end()
+
+
+@pytest.mark.parametrize("size", [1_000, 70_000])
+async def test_a_relayed_connection_is_handed_over_as_soon_as_it_asks_for_a_node(tmp_path: Path, size: int) -> None:
+    async with trio.open_nursery() as nursery:
+        site = await start_node(nursery, tmp_path / "run")
+        upstream = await Upstream().start(nursery)
+        given = {"upstreams": f"7={upstream.address}", "probe_path": "/probe"}
+        async with proxied(tmp_path / "run", **given) as through:
+            await through.knows(2)
+            peer = await site.open_polling()
+            elsewhere = SidCodec([SECRET]).mint(Owner(7, 1), bytes(12))
+            client = await through.http()
+            body = ("4" + "x" * size).encode()
+            post = request(f"{HANDSHAKE}&sid={peer.sid}", method="POST", body=body)
+            async with trio.open_nursery() as sending:
+                # All of it at once, so that the second one is here before the first one is answered.
+                sending.start_soon(client.stream.send_all, request(f"{HANDSHAKE}&sid={elsewhere}") + post)
+                assert (await client.receive()).facts == (200, "hello")
+            assert (await client.receive()).status in (200, 400)
+            assert through.counters.handed + through.counters.relayed == 2
+        await site.end()
+        nursery.cancel_scope.cancel()

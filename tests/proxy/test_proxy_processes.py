@@ -144,6 +144,26 @@ def test_a_node_that_is_killed_is_passed_over_at_once_and_comes_back(tmp_path: P
         assert statuses.count(0) <= 4
 
 
+def test_a_node_that_hangs_gets_no_new_clients_until_it_speaks_again(tmp_path: Path) -> None:
+    with node_process(tmp_path) as first, node_process(tmp_path), proxy_process(tmp_path) as proxy:
+        port = port_of(proxy)
+        until_ready(tmp_path)
+        first.signal(signal.SIGSTOP)
+        until_states(tmp_path, {"silent", "ready"})
+        assert [ask(port)[0] for _ in range(20)] == [200] * 20
+        first.signal(signal.SIGCONT)
+        until_states(tmp_path, {"ready"})
+
+
+def until_states(run_dir: Path, expected: set[str]) -> None:
+    done = threading.Event()
+    for _ in range(2_000):
+        if {one["state"] for one in state(run_dir)[0]["upstreams"]} == expected:
+            return
+        done.wait(0.01)
+    raise AssertionError(state(run_dir))
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_successor_takes_the_place_of_a_proxy_and_nobody_notices(tmp_path: Path, workers: int) -> None:
     with node_process(tmp_path), proxy_process(tmp_path, f"--workers={workers}") as old:
