@@ -162,8 +162,8 @@ async def under_attack(**options: Any) -> AsyncIterator[Target]:
             (address,) = await nursery.start(partial(io.serve, "127.0.0.1:0", app=app, websockets=websockets))
             target = Target(io, int(address.rpartition(":")[2]))
             async with (
-                open_socket(target.url, transports=["websocket"]) as walker,
-                open_socket(target.url, transports=["polling"]) as poller,
+                open_socket(target.url, transports=["websocket"], parser=io.parser) as walker,
+                open_socket(target.url, transports=["polling"], parser=io.parser) as poller,
             ):
                 for bystander, room in ((walker, "walkers"), (poller, "pollers")):
                     await bystander.call("join", room)
@@ -175,7 +175,7 @@ async def under_attack(**options: Any) -> AsyncIterator[Target]:
                     with trio.fail_after(PATIENCE):
                         assert await bystander.receive("said") == 1
                 with trio.fail_after(1):
-                    async with open_socket(target.url, transports=["websocket"]) as fresh:
+                    async with open_socket(target.url, transports=["websocket"], parser=io.parser) as fresh:
                         assert await fresh.call("echo", "new") == ["new"]
                 await back_to(before, target)
             io.stop()
