@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -46,8 +47,8 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair(url: str) -> AsyncIterator[Pair]:
-    adapters = [RedisAdapter(url, request_timeout=0.5) for _ in range(2)]
+async def pair(url: str, *, sharded: bool = False) -> AsyncIterator[Pair]:
+    adapters = [RedisAdapter(url, sharded=sharded, request_timeout=0.5) for _ in range(2)]
     servers = [Server(adapter=adapter) for adapter in adapters]
     for io in servers:
 
@@ -75,12 +76,14 @@ async def test_a_killed_redis_costs_nothing_at_home_and_is_found_when_it_is_back
     async with pair(own_redis.url) as two:
         await two.both(LinkState.HEALTHY)
         assert await readiness(two.servers[0]) == (200, "ready")
+        assert len(await two.servers[0].fetch_sockets()) == 2
         own_redis.kill()
         await two.both(LinkState.DEGRADED)
         assert await readiness(two.servers[0]) == (200, "degraded")
         two.servers[0].emit("news", "while it is away")
         await two.until(lambda: two.heard[0] == ["while it is away"])
-        assert await two.servers[0].fetch_sockets() != []
+        found = await two.servers[0].fetch_sockets()
+        assert (len(found), found.silent) == (1, 1)
         own_redis.start()
         await two.both(LinkState.HEALTHY, BACK_WITHIN)
         await two.until(lambda: two.heard[1] == ["while it is away"])
@@ -133,6 +136,16 @@ async def test_a_dead_peer_is_not_waited_for_for_ever(own_redis: RedisServer, lo
     assert [(line["silent"], line["nodes"]) for line in silent] == [(1, ["ghost1"])] * 3
 
 
+async def test_a_silent_node_of_the_sharded_kind_is_named(own_redis: RedisServer) -> None:
+    async with pair(own_redis.url, sharded=True) as two:
+        await two.both(LinkState.HEALTHY)
+        with own_redis.client() as client, client.pubsub() as ghost:
+            ghost.ssubscribe("socket.io#/#", "socket.io#/#0123456789abcdef#", "socket.io#/#a room#")
+            ghost.get_sharded_message(timeout=5)
+            found = await two.servers[0].fetch_sockets()
+    assert (len(found), found.silent, found.silent_nodes) == (2, 1, frozenset(["0123456789abcdef"]))
+
+
 HOSTILE = [
     b"",
     b"garbage",
@@ -148,19 +161,27 @@ HOSTILE = [
     b'{"type":6,"data":7}',
     b'{"type":6,"data":[]}',
     b'{"type":7,"requestId":"x","packet":{"type":2,"data":["connect"],"nsp":"/"},"opts":{}}',
+    b'{"type":3,"uid":"x","nsp":"/","data":{"packet":{"type":2,"data":["connect"]},"opts":{}}}',
+    b'{"type":4,"uid":"x","nsp":"/","data":{"opts":{"rooms":{}},"rooms":["a"]}}',
+    b'{"type":7,"uid":"x","nsp":"/","data":{"opts":{}}}',
+    b'{"type":9,"uid":"x","nsp":"/","data":{"packet":"a"}}',
+    b'{"type":99,"uid":"x","nsp":"/","data":{}}',
     b"[" * 100_000,
     b'{"a":' * 50_000,
 ]
 
 
-async def test_whatever_is_published_by_others_harms_nobody(own_redis: RedisServer, log_output: list[Any]) -> None:
-    async with pair(own_redis.url) as two:
+@pytest.mark.parametrize("sharded", [False, True])
+async def test_whatever_is_published_by_others_harms_nobody(
+    own_redis: RedisServer, log_output: list[Any], sharded: bool
+) -> None:
+    async with pair(own_redis.url, sharded=sharded) as two:
         await two.both(LinkState.HEALTHY)
         channels = ("socket.io#/#", "socket.io#/#hall#", "socket.io-request#/#", "socket.io-response#/#")
         with own_redis.client() as client:
             for payload in HOSTILE:
                 for channel in channels:
-                    client.publish(channel, payload)
+                    client.execute_command("SPUBLISH" if sharded else "PUBLISH", channel, payload)
             client.publish(b"socket.io#/#\xff\xfe#", b"a room that has no name")
         two.servers[0].emit("news", "alive")
         await two.until(lambda: two.heard == [["alive"], ["alive"]])
@@ -255,6 +276,23 @@ async def test_replies_go_to_who_asked_even_if_others_have_given_up(own_redis: R
                 await trio.lowlevel.checkpoint()
         with pytest.raises(RelayDown):
             await one.command(b"PING")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_node_that_was_busy_for_long_is_not_deaf(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtserver.adapters.redis.link.ECHO_EVERY", 0.02)
+    one, heard = link(own_redis.url)
+    one.subscribe([b"news"])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(one.run)
+        for number in range(10):
+            # As a handler does that blocks: nothing is read for many times as long as an echo may take.
+            time.sleep(0.2)  # noqa: ASYNC251 - the loop is to be blocked
+            one.publish(b"news", str(number).encode())
+            await one.command(b"PING")
+        assert (one.connects, one.state, len(heard)) == (1, LinkState.HEALTHY, 10)
         nursery.cancel_scope.cancel()
 
 

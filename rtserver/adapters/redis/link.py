@@ -12,6 +12,7 @@ import contextlib
 import random
 import secrets
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -44,7 +45,10 @@ MAX_MESSAGE = 8_388_608
 # What somebody else may send us before the connection is given up: Redis itself takes 512 MiB.
 MAX_INCOMING = 67_108_864
 ECHO_EVERY = 1.0
-ECHO_WITHIN = 3.0
+# Counted and not timed: a node that was busy for long has not read what came meanwhile.
+MAX_UNHEARD = 3
+# Seconds that messages are acted on before the rest of the node has its turn.
+TURN = 0.005
 CONNECT_WITHIN = 3.0
 FIRST_RETRY = 0.1
 LAST_RETRY = 2.0
@@ -81,7 +85,7 @@ class RedisLink:
         self._replies: deque[Waiting | None] = deque()
         self._connected = False
         self._echo_channel = echo_channel or b"rtserver-echo#" + secrets.token_hex(8).encode()
-        self._heard_at = 0.0
+        self._unheard = 0
         self._state = LinkState.STARTING
         self._settled = trio.Event()
         self._quiet = LimitedLog()
@@ -227,7 +231,7 @@ class RedisLink:
                 await self._greet(stream, reader)
             self.connects += 1
             self._connected = True
-            self._heard_at = trio.current_time()
+            self._unheard = 0
             self._queue_subscriptions()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._read, stream, reader)
@@ -260,7 +264,7 @@ class RedisLink:
             self._echo(),
         ]
         # Nobody hears yet what was kept while Redis was away from all of us.
-        self._backlog.go_ahead(commands, hold=self.connects > 1)
+        self._backlog.go_ahead(commands, hold=self._state is LinkState.DEGRADED)
         self._wake.set()
 
     async def _release(self, delay: float) -> None:
@@ -280,12 +284,16 @@ class RedisLink:
     async def _read(self, stream: trio.abc.Stream, reader: hiredis.Reader) -> None:
         unread = 0
         while True:
+            began = time.perf_counter()
             while (reply := reader.gets()) is not False:
                 unread = 0
                 if isinstance(reply, hiredis.PushNotification):
                     self._take_push(reply)
                 else:
                     self._take_reply(reply)
+                if time.perf_counter() - began > TURN:
+                    await trio.lowlevel.checkpoint()
+                    began = time.perf_counter()
             data = await stream.receive_some(RECEIVE_SIZE)
             unread += len(data)
             if not data or unread > MAX_INCOMING:
@@ -295,7 +303,7 @@ class RedisLink:
     def _take_push(self, push: Sequence[Any]) -> None:
         match push:
             case [b"message" | b"smessage", self._echo_channel, _]:
-                self._heard_at = trio.current_time()
+                self._unheard = 0
                 self._become(LinkState.HEALTHY)
             case [b"message" | b"smessage", channel, payload]:
                 self.received += 1
@@ -343,11 +351,12 @@ class RedisLink:
     async def _listen_for_oneself(self) -> None:
         while True:
             await trio.sleep(ECHO_EVERY)
-            if trio.current_time() - self._heard_at > ECHO_WITHIN:
+            if self._unheard > MAX_UNHEARD:
                 raise RelayDown("nothing comes back")
             self._queue(*self._echo())
 
     def _echo(self) -> Command:
+        self._unheard += 1
         # Nobody misses one that is lost, and none is sent later.
         return pack(self._verbs.publish, self._echo_channel, b""), Reply()
 

@@ -85,6 +85,8 @@ class Requests:
         self._dialect = dialect
         self._link = link
         self._timeout = timeout
+        # How many nodes there were when Redis last said so.
+        self._last_count = 1
         self._open: dict[str, Request] = {}
         # What is being asked for, by request.
         self.kinds: dict[str, Question] = {}
@@ -111,18 +113,28 @@ class Requests:
         """How many nodes serve the namespace; only this one while Redis does not tell."""
         try:
             with trio.move_on_after(self._timeout):
-                return max(1, await self._link.subscribers(self._dialect.everybody))
+                return await self._count()
         except RelayDown:
             return 1
         return 1
 
+    async def _count(self) -> int:
+        """Raises ``RelayDown``."""
+        self._last_count = max(1, await self._link.subscribers(self._dialect.everybody))
+        return self._last_count
+
     async def wait(self, request: Request) -> Gathered[Any]:
         """Until every other node has answered, or has had the time to."""
-        with trio.move_on_after(self._timeout):
-            request.expect(await self.server_count() - 1)
-            await request.event.wait()
-            return Gathered(request.answers)
-        count = 0 if request.expected == math.inf else max(0, int(request.expected) - len(request.answers))
+        try:
+            with trio.move_on_after(self._timeout):
+                request.expect(await self._count() - 1)
+                await request.event.wait()
+                return Gathered(request.answers)
+        except RelayDown:
+            # Nobody can have been asked. That Redis is away has been said already.
+            return Gathered(request.answers, silent=max(0, self._last_count - 1 - len(request.answers)))
+        expected = self._last_count - 1 if request.expected == math.inf else int(request.expected)
+        count = max(0, expected - len(request.answers))
         names = await self._silent_nodes(request)
         log.warning(
             "nodes_silent", namespace=self._namespace, request=request.kind.name, silent=count, nodes=sorted(names)
