@@ -1,13 +1,15 @@
-// The reference server in a cluster, doing what its clients tell it. usage: node reference_node.mjs REDIS_URL classic|sharded
+// The reference server in a cluster, doing what its clients tell it. usage: node reference_node.mjs classic|sharded|cluster REDIS_URL…
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
-import { createClient } from "redis";
+import { createClient, createCluster } from "redis";
 import { Server } from "socket.io";
 
-const publisher = createClient({ url: process.argv[2] });
-const subscriber = publisher.duplicate();
+const [kind, ...urls] = process.argv.slice(2);
+const connect = () => (kind === "cluster" ? createCluster({ rootNodes: urls.map((url) => ({ url })) }) : createClient({ url: urls[0] }));
+const publisher = connect();
+const subscriber = connect();
 await Promise.all([publisher.connect(), subscriber.connect()]);
 
-const create = process.argv[3] === "sharded" ? createShardedAdapter : createAdapter;
+const create = kind === "classic" ? createAdapter : createShardedAdapter;
 const io = new Server({ adapter: create(publisher, subscriber) });
 const heard = [];
 io.on("told", (...args) => heard.push(args));

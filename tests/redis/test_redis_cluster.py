@@ -17,6 +17,7 @@ from rtserver import Server, Socket
 from rtserver.adapters.redis import RedisAdapter
 from rtserver.client import ClientSocket, open_socket
 from tests.services.redis import RedisServer
+from tests.services.redis_clusters import RedisCluster
 
 HERE = Path(__file__).parent
 NAMES = ("one", "two", "node")
@@ -123,9 +124,9 @@ class Cluster:
 
 
 @asynccontextmanager
-async def reference_node(url: str, sharded: bool) -> AsyncIterator[str]:
+async def reference_node(kind: str, urls: list[str]) -> AsyncIterator[str]:
     async with trio.open_nursery() as nursery:
-        command = ["node", str(HERE / "reference_node.mjs"), url, "sharded" if sharded else "classic"]
+        command = ["node", str(HERE / "reference_node.mjs"), kind, *urls]
         start = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
         process: trio.Process = await nursery.start(start)
         assert process.stdout is not None
@@ -137,14 +138,14 @@ async def reference_node(url: str, sharded: bool) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def running_cluster(url: str, sharded: bool) -> AsyncIterator[Cluster]:
+async def running_cluster(kind: str, url: str, urls: list[str]) -> AsyncIterator[Cluster]:
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
-        servers = [build(url, sharded), build(url, sharded)]
+        servers = [build(url, kind != "classic") for _ in range(2)]
         addresses = {}
         for name, io in zip(NAMES, servers, strict=False):
             (address,) = await nursery.start(io.serve, "127.0.0.1:0")
             addresses[name] = f"http://{address}"
-        addresses["node"] = await stack.enter_async_context(reference_node(url, sharded))
+        addresses["node"] = await stack.enter_async_context(reference_node(kind, urls))
         clients = {
             name: await stack.enter_async_context(open_socket(at, auth={"name": name}))
             for name, at in addresses.items()
@@ -154,9 +155,13 @@ async def running_cluster(url: str, sharded: bool) -> AsyncIterator[Cluster]:
             io.stop()
 
 
-@pytest.fixture(params=[False, True], ids=["classic", "sharded"])
+@pytest.fixture(params=["classic", "sharded", "cluster"])
 async def cluster(shared_redis: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
-    async with running_cluster(shared_redis.url, request.param) as found:
+    url, urls = shared_redis.url, [shared_redis.url]
+    if request.param == "cluster":
+        several: RedisCluster = request.getfixturevalue("redis_cluster")
+        url, urls = several.url, [server.url for server in several.masters]
+    async with running_cluster(request.param, url, urls) as found:
         yield found
 
 
@@ -227,7 +232,7 @@ async def test_sockets_are_disconnected_wherever_they_are(cluster: Cluster, orig
         assert await cluster.clients[target].wait_closed() == "io server disconnect"
 
 
-@pytest.mark.parametrize("cluster", [False], indirect=True, ids=["classic"])
+@pytest.mark.parametrize("cluster", ["classic"], indirect=True)
 async def test_the_emitter_of_javascript_reaches_our_clients(cluster: Cluster, shared_redis: RedisServer) -> None:
     await cluster.do("one", "join", "hall", to=[cluster.id("one"), cluster.id("two")])
     await cluster.do("one", "join", "bar", to=[cluster.id("two")])

@@ -146,12 +146,6 @@ async def test_sentinels_that_know_no_master_are_asked_again(watched: WatchedRed
         await two.hear_one_another()
 
 
-@pytest.fixture(scope="module")
-def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    with running_cluster(tmp_path_factory.mktemp("cluster")) as found:
-        yield found
-
-
 async def test_rooms_of_a_cluster_are_heard_where_their_slots_are(redis_cluster: RedisCluster) -> None:
     async with pair(redis_cluster.url) as two:
         await two.both(LinkState.HEALTHY)
