@@ -7,10 +7,14 @@ the WebSocket upgrade included. Source: Fetch standard, "CORS protocol"; RFC 645
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from rtserver.config import Cors
 from rtserver.transports.request import Request, Response
+
+# Names of headers, as a preflight lists them. Source: RFC 9110, 5.6.2.
+_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 
 
 class OriginPolicy:
@@ -53,7 +57,9 @@ class OriginPolicy:
         if cors is None or request.method != "OPTIONS":
             return None
         headers = self.headers(request)
-        asked = request.headers.get("access-control-request-headers")
+        asked = request.headers.get("access-control-request-headers", "")
+        if not _NAMES.fullmatch(asked):
+            asked = ""
         if cors.allowed_headers is None:
             vary = "Access-Control-Request-Headers"
             if ("Vary", "Origin") in headers:
