@@ -157,7 +157,9 @@ def pick(candidates: Sequence[Upstream], now: float, rules: HealthRules) -> Upst
         return None
     found, second = min(pair, key=_burden), max(pair, key=_burden)
     age = now - found.fresh_since
-    if age < rules.slow_start and second.fresh_since < found.fresh_since and random.random() * rules.slow_start > age:
+    # Where all have just come, as when a cluster starts, nobody has anything to fall on.
+    established = now - second.fresh_since >= rules.slow_start
+    if age < rules.slow_start and established and random.random() * rules.slow_start > age:
         found = second
     found.chosen(now, rules)
     return found

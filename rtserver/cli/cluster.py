@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ import httpx
 
 BUNDLED = "rtserver.handlers.app:io"
 BUNDLED_NEEDS = ("alembic", "argon2", "jwt", "sqlalchemy")
+# Seconds that the other nodes have when one is ready.
+REST_WITHIN = 15.0
 READY_EVERY = 0.2
 # The repository's ``Procfile`` says the same, for those who run honcho themselves.
 PROCFILE = """\
@@ -112,6 +115,7 @@ class _Run:
     def __init__(self, procfile: Path, nodes: int, environment: dict[str, str], url: str) -> None:
         self._url = url
         self._environment = environment
+        self._nodes = nodes
         self._told = threading.Event()
         # Not the terminal's signals, but ours, reach what runs: each of them once.
         what = ["-f", str(procfile), "-d", str(Path.cwd()), "-e", os.devnull, "-c", f"node={nodes}"]
@@ -127,18 +131,34 @@ class _Run:
         status = self._honcho.wait()
         return 0 if self._told.is_set() else status or 1
 
+    def _ready_nodes(self) -> int:
+        """How many nodes the proxy sends clients to; 0 if it does not say."""
+        admin = Path(self._environment["RTSERVER_RUN_DIR"]) / "proxy.sock"
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(admin))) as client:
+                told = client.get("http://proxy/state").json()
+        except (httpx.HTTPError, ValueError):
+            return 0
+        workers = told if isinstance(told, list) else told.get("workers", [told])
+        ready = [{one["slot"] for one in worker["upstreams"] if one["state"] == "ready"} for worker in workers]
+        return min(map(len, ready), default=0)
+
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._told.set()
         self._honcho.terminate()
 
     def _announce(self) -> None:
-        """Print the URL as soon as somebody who opens it gets an answer."""
+        """Print the URL as soon as somebody who opens it gets an answer, and every node may be the one to give it."""
+        ready_since: float | None = None
         while not self._told.wait(READY_EVERY):
             try:
                 ready = httpx.get(f"{self._url}/readyz", trust_env=False).status_code == 200
             except httpx.TransportError:
                 continue
-            if ready:
+            ready_since = (ready_since or time.monotonic()) if ready else None
+            if ready_since is None:
+                continue
+            if self._ready_nodes() >= self._nodes or time.monotonic() - ready_since > REST_WITHIN:
                 click.echo(f"rtserver cluster at {self._url}")
                 if self._environment["RTSERVER_APP"] == BUNDLED:
                     password = self._environment["RTSERVER_CHAT_ADMIN_PASSWORD"]

@@ -58,7 +58,7 @@ def running_cluster(tmp_path: Path, *arguments: str) -> Iterator[Cluster]:
     run_dir = tmp_path / "run"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RTSERVER_")}
     with subprocess.Popen(
-        [*MAIN, "cluster", "--port", "0", *arguments],
+        [*MAIN, "cluster", "rtserver.demo:create_demo", "--port", "0", *arguments],
         cwd=ROOT,
         env={**environment, "RTSERVER_RUN_DIR": str(run_dir)},
         stdout=subprocess.PIPE,
