@@ -9,7 +9,7 @@ import trio.testing
 
 from rtserver import ConfigurationError, Server, Socket
 from rtserver.client import ClientSocket, ConnectError
-from rtserver.handlers.admin.official import MAX_SESSIONS, instrument
+from rtserver.handlers.admin.official import instrument
 from rtserver.testing import open_server
 
 GOOD: dict[str, Any] = {"username": "root", "password": "correct horse"}
@@ -70,12 +70,13 @@ async def test_a_session_id_comes_before_the_connect_and_serves_instead_of_the_p
             await page.receive("config")
 
 
-async def test_sessions_are_bounded_and_the_oldest_goes() -> None:
+async def test_sessions_are_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtserver.handlers.admin.official.MAX_SESSIONS", 5)
     io = build()
     async with open_server(io) as server:
         async with server.socket("/admin", auth=GOOD) as page:
             first = await page.receive("session")
-        for _ in range(MAX_SESSIONS):
+        for _ in range(5):
             async with server.socket("/admin", auth=GOOD):
                 pass
         with pytest.raises(ConnectError, match="invalid credentials"):
