@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from rtserver import EventRefused, Server, Socket, event
-from rtserver.middleware import Permissions, RateLimit, allow
+from rtserver.middleware import AllowedOrigins, ConnectionLimits, ConnectionLog, Metrics, Permissions, RateLimit, allow
 from rtserver.middleware.auth import JWTAuth
 from rtserver.middleware.validation import Validation
 
@@ -27,7 +27,8 @@ class Post(msgspec.Struct):
 POST, POSTED = event("post", Post, ack=Post), event("posted", Post)
 RULES = [allow("event"), allow("enter", "lobby"), allow("enter", "staff", scopes=["staff"]), allow("emit")]
 LIMIT = RateLimit({"post": "30/min burst 5"}, by="user")
-io = Server(middleware=[JWTAuth(SECRET), LIMIT, Permissions(RULES), Validation(max_size=2_000)])
+FIRST = [ConnectionLog(), Metrics(), AllowedOrigins(["http://127.0.0.1:8000"]), ConnectionLimits(per_address=50)]
+io = Server(middleware=[*FIRST, JWTAuth(SECRET), LIMIT, Permissions(RULES), Validation(max_size=2_000)])
 io.emits(POSTED)
 
 
