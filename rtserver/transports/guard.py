@@ -15,7 +15,7 @@ import trio
 
 from rtserver.config import Config
 from rtserver.protocol.websocket.handshake import UpgradeRefused, check_upgrade
-from rtserver.transports.http import Chunks
+from rtserver.transports.http import LEAST_PROGRESS, Chunks
 from rtserver.transports.request import BadRequest, Request, Response, check_partial_head, parse_head
 
 SEND_SLICE = 65_536
@@ -169,6 +169,8 @@ class GuardedStream:
         self._guard = guard
         self._received = received
         self._stall = stall
+        self._waited = 0.0
+        self._progress = 0.0
         self.ended = trio.Event()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -190,10 +192,17 @@ class GuardedStream:
         return b""
 
     async def _read(self, max_bytes: int | None) -> bytes:
+        if not self._guard.unfinished or self._progress >= LEAST_PROGRESS:
+            self._waited = self._progress = 0.0
         if not self._guard.unfinished:
             return bytes(await self._stream.receive_some(max_bytes))
-        with trio.move_on_after(self._stall):
-            return bytes(await self._stream.receive_some(max_bytes))
+        # Only waiting counts: an application may read as slowly as it likes.
+        begun = trio.current_time()
+        with trio.move_on_after(self._stall - self._waited):
+            data = bytes(await self._stream.receive_some(max_bytes))
+            self._waited += trio.current_time() - begun
+            self._progress += len(data)
+            return data
         return b""
 
     async def _refuse(self, exc: BadRequest) -> None:

@@ -135,7 +135,6 @@ class Target:
 
     def holdings(self) -> dict[str, int]:
         """What an attack could leave behind."""
-        gc.collect()
         node = self.io.statistics().node
         assert node is not None
         return {
@@ -187,4 +186,5 @@ async def back_to(before: dict[str, int], target: Target) -> None:
     with trio.move_on_after(PATIENCE):
         while any(now > before[name] for name, now in target.holdings().items()):
             await trio.lowlevel.checkpoint()
+            gc.collect()
     assert {name: now for name, now in target.holdings().items() if now > before[name]} == {}
