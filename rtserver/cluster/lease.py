@@ -51,6 +51,14 @@ return 0
 
 R = TypeVar("R")
 
+# To be waited out; anything else that Redis says at the start is a mistake in the settings.
+_AWAY = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ClusterError,
+    redis.exceptions.RedisClusterException,
+)
+
 
 class Lease:
     """A slot that Redis gives. ``hold_lease`` makes one.
@@ -158,7 +166,7 @@ async def _until_answered(client: Any, directory: Path, slot: int, token: str) -
     while True:
         try:
             return await _run(lambda: _take(client, directory, slot, token))
-        except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.RedisClusterException) as exc:
+        except _AWAY as exc:
             log.warning("waiting_for_redis", error=type(exc).__name__)
             await trio.sleep(_RETRY_EVERY)
 

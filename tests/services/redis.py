@@ -63,14 +63,18 @@ class RedisServer:
         """Start it, on the same port as ever, and wait until it answers."""
         command = [find_server(), str(self._configuration), *(["--sentinel"] if self._sentinel else [])]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        with self.client() as client:
-            client.ping()
+        until(self._answers)
 
     def client(self) -> Any:
-        """A plain client, which waits for the server to come up."""
-        retry = redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), int(PATIENCE / 0.02))
-        errors = [redis.ConnectionError, redis.TimeoutError]
-        return redis.Redis.from_url(self.url, retry=retry, retry_on_error=errors)
+        """A plain client."""
+        return redis.Redis.from_url(self.url, socket_timeout=PATIENCE)
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except (redis.ConnectionError, redis.TimeoutError):
+            return False
 
     def kill(self) -> None:
         """End it without a word."""

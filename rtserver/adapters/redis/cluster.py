@@ -109,6 +109,7 @@ class ClusterLink:
         self._early.append((channel, payload))
         if len(self._early) > MAX_MESSAGES:
             self._early.popleft()
+            self._before["published"] += 1
             self._before["lost"] += 1
 
     def subscribe(self, channels: Sequence[bytes], patterns: Sequence[bytes] = ()) -> None:
