@@ -23,7 +23,11 @@ TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["p
 # What a user would type to serve one VARIANT of the application on PORT.
 COMMANDS = {
     "front": [str(BIN / "rtserver"), "serve", "tests.interop.served:VARIANT", "--port", "PORT"],
-    "asgi": [str(BIN / "hypercorn"), "-k", "trio", "--bind", "127.0.0.1:PORT", "tests.interop.served:VARIANT_app"],
+    "asgi": [
+        str(BIN / "hypercorn"),
+        *("-k", "trio", "--graceful-timeout", "1", "--bind", "127.0.0.1:PORT"),
+        "tests.interop.served:VARIANT_app",
+    ],
 }
 # What serves several variants; they and their ports are its last argument.
 SEVERAL = {
