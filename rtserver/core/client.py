@@ -175,7 +175,8 @@ class Client:
         if self._incomplete is not None:
             self._violated("attachments did not arrive")
         elif not self.sockets:
-            self.session.close("forced server close")
+            # Nothing waits for a client that has never joined, and it may never poll to be told.
+            self.session.close("forced server close", discard=True)
         self.deadline = None
 
     def on_close(self, reason: DisconnectReason) -> None:

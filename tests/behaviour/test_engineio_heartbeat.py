@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
+import trio
 import trio.testing
 
 from rtserver import Server, Socket
-from tests.behaviour.support import Kind, Peer, Record, Serve
+from tests.behaviour.support import PATIENCE, Kind, Peer, Record, Serve
 
 Clock = trio.testing.MockClock
 
@@ -132,6 +133,17 @@ async def test_a_client_that_joins_nothing_is_let_go(serve: Serve, kind: Kind, c
     clock.jump(2)
     assert await peer.rest() == []
     assert len(site.io.clients) == 0
+
+
+async def test_a_handshake_that_never_polls_is_gone_with_its_time_to_join(serve: Serve, clock: Clock) -> None:
+    site = await serve(echoing(Record(), connect_timeout=10.0))
+    await site.open_polling()
+    assert len(site.io.engine.sessions) == 1
+    clock.jump(11)
+    with trio.fail_after(PATIENCE):
+        while site.io.engine.sessions:
+            await trio.lowlevel.checkpoint()
+    assert site.io.clients == set()
 
 
 async def test_a_client_has_45_seconds_to_join(serve: Serve, kind: Kind, clock: Clock) -> None:
