@@ -12,11 +12,12 @@ from typing import Protocol
 import trio
 
 from proxy.counters import Counters
-from proxy.errors import BadGateway, BadRequest, UnknownSession
+from proxy.errors import BadGateway, UnknownSession
 from proxy.forwarding import Client
 from proxy.head import RequestHead
 from proxy.links import Link
 from proxy.pool import Pool
+from proxy.reading import Refuser
 from proxy.routing import Route
 from proxy.upstreams import Upstream
 from rtserver.protocol.handoff import Metadata, encode_connection, write_peer
@@ -26,7 +27,7 @@ MAX_TRIES = 3
 _PLAIN = Metadata(hops=0, secure=False)
 
 
-class Giver(Protocol):
+class Giver(Refuser, Protocol):
     """Whose connection it is until a node has it. ``Edge`` is."""
 
     pool: Pool
@@ -37,15 +38,6 @@ class Giver(Protocol):
 
     def relay(self, sock: socket.socket, peer: Client, head: RequestHead, rest: bytes, route: Route | None) -> None:
         """To an upstream that is not of this machine."""
-
-    def refuse(
-        self,
-        sock: socket.socket,
-        exc: BadRequest | BadGateway | UnknownSession,
-        head: RequestHead | None,
-        peer: Client,
-    ) -> None:
-        """Answer, and close."""
 
 
 class Handing:

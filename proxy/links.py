@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 import stat
 import struct
@@ -24,12 +23,11 @@ import trio
 from proxy.loop import READ, WRITE, Loop
 from proxy.upstreams import Upstream
 from rtserver.errors import ProtocolError
-from rtserver.protocol.handoff import MAX_DATAGRAM, NodeState, decode
+from rtserver.protocol.handoff import MAX_DATAGRAM, NodeState, decode, slot_of
 
 PASS_SECONDS = 1.0
 MAX_WAITING = 1_024
 
-_SOCKET = re.compile(r"node-([0-9]{1,5})\.sock")
 _CREDENTIALS = struct.Struct("3i")
 # The kernel has no room now, and will have some: the queue is full, or too many sockets are on their way.
 _LATER = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)
@@ -257,7 +255,7 @@ def find_sockets(directory: Path) -> dict[int, Path]:
     """The sockets of nodes in the directory, by slot; some may be left from nodes that died."""
     found = {}
     for path in directory.iterdir():
-        match = _SOCKET.fullmatch(path.name)
-        if match is not None and int(match[1]) <= 0xFFFF:
-            found[int(match[1])] = path
+        slot = slot_of(path.name)
+        if slot is not None:
+            found[slot] = path
     return found

@@ -17,7 +17,7 @@ from proxy.loop import Loop
 from proxy.settings import Settings
 from proxy.upstreams import HealthRules, Upstream, pick
 from proxy.values import Address
-from rtserver.protocol.handoff import LeasedState
+from rtserver.protocol.handoff import LeasedState, socket_name
 from rtserver.protocol.sid import Owner
 
 SCAN_EVERY = 0.5
@@ -121,7 +121,7 @@ class Pool:
                 self._connect(slot, path)
 
     def _look_for(self, slot: int) -> Link | None:
-        return self._connect(slot, self._directory / f"node-{slot}.sock")
+        return self._connect(slot, self._directory / socket_name(slot))
 
     def _connect(self, slot: int, path: Path) -> Link | None:
         sock = connect(path)

@@ -5,6 +5,7 @@ Rule: each has a deadline, and leaves the loop before anybody else may use its s
 
 from __future__ import annotations
 
+import abc
 import socket
 from typing import Protocol
 
@@ -23,7 +24,20 @@ RECEIVE_SIZE = 32_768
 LINGER_SECONDS = 1.0
 
 
-class Receiver(Protocol):
+class Refuser(Protocol):
+    """Whoever answers what goes nowhere. ``Edge`` does."""
+
+    def refuse(
+        self,
+        sock: socket.socket,
+        exc: BadRequest | BadGateway | UnknownSession,
+        head: RequestHead | None,
+        peer: Client,
+    ) -> None:
+        """Answer, and close when the client has read it."""
+
+
+class Receiver(Refuser, Protocol):
     """Whoever goes on with a connection. ``Edge`` does."""
 
     loop: Loop
@@ -39,17 +53,8 @@ class Receiver(Protocol):
     def release(self, peer: Client) -> None:
         """The connection is held no more."""
 
-    def refuse(
-        self,
-        sock: socket.socket,
-        exc: BadRequest | BadGateway | UnknownSession,
-        head: RequestHead | None,
-        peer: Client,
-    ) -> None:
-        """Answer, and close."""
 
-
-class Watched:
+class Watched(abc.ABC):
     """A connection on the loop, with a deadline."""
 
     __slots__ = ("_loop", "deadline", "sock")
@@ -66,11 +71,13 @@ class Watched:
         self._loop.timed.discard(self)
         self._loop.remove(self.sock.fileno())
 
+    @abc.abstractmethod
     def on_ready(self) -> None:
-        raise NotImplementedError
+        """Bytes, or the end of them, are waiting."""
 
+    @abc.abstractmethod
     def on_deadline(self) -> None:
-        raise NotImplementedError
+        """Its time is over."""
 
     def on_failed(self) -> None:
         if self.sock.fileno() >= 0:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from rtserver.core.acks import single
+
 AnyFunction: TypeAlias = Callable[..., Any]
 UNLIMITED = 1_000_000
 
@@ -84,17 +86,6 @@ class Handler:
         """Run the function; the result may have to be awaited."""
         args = received.args[: self._most]
         return self.function(*args, ack=received.ack) if self.takes_ack else self.function(*args)
-
-
-def single(args: Sequence[Any]) -> Any:
-    """What a call returns: nothing, the one value, or a tuple of several."""
-    match len(args):
-        case 0:
-            return None
-        case 1:
-            return args[0]
-        case _:
-            return tuple(args)
 
 
 def _parameters(function: AnyFunction) -> tuple[int, bool]:

@@ -13,8 +13,9 @@ from typing import Any, TypeVar, overload
 import trio
 
 from rtserver.client.errors import ClientDisconnectReason
-from rtserver.client.handlers import Ack, Received, single
+from rtserver.client.handlers import Ack, Received
 from rtserver.client.membership import Membership, State
+from rtserver.core.acks import single
 from rtserver.errors import ConfigurationError, Disconnected
 from rtserver.protocol.socketio.packet import RESERVED_EVENTS
 from rtserver.types import TransportName

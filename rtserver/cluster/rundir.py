@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from rtserver.errors import ConfigurationError
-
-_SOCKET = re.compile(r"node-([0-9]{1,5})\.sock")
+from rtserver.protocol.handoff import slot_of, socket_name
 
 
 def default_run_dir(environment: Mapping[str, str] = os.environ) -> Path:
@@ -44,7 +42,7 @@ def open_run_dir(path: Path | None) -> Path:
 
 def socket_path(directory: Path, slot: int) -> Path:
     """Where the node of a slot listens."""
-    return directory / f"node-{slot}.sock"
+    return directory / socket_name(slot)
 
 
 def lock_path(directory: Path, slot: int) -> Path:
@@ -61,7 +59,7 @@ def find_sockets(directory: Path) -> dict[int, Path]:
     """The sockets in the directory, by slot; some may be left from nodes that died."""
     found = {}
     for path in directory.iterdir():
-        match = _SOCKET.fullmatch(path.name)
-        if match is not None and int(match[1]) <= 0xFFFF:
-            found[int(match[1])] = path
+        slot = slot_of(path.name)
+        if slot is not None:
+            found[slot] = path
     return found

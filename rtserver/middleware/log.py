@@ -7,15 +7,15 @@ written for an event that is served.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable
 from types import CoroutineType
 from typing import Any
 
 import structlog
 
-from rtserver.core.pipeline import ConnectContext, EventContext, Middleware, Proceed, RequestContext, Result
+from rtserver.core.pipeline import ConnectContext, EventContext, Proceed, RequestContext, Result
 from rtserver.core.socket import Socket
+from rtserver.core.watching import Watching
 from rtserver.errors import ConnectRefused, EventRefused, RequestRefused
 from rtserver.logs import LimitedLog
 from rtserver.types import DisconnectReason
@@ -26,7 +26,7 @@ log = structlog.get_logger("rtserver.connections")
 MAX_NAME = 100
 
 
-class ConnectionLog(Middleware):
+class ConnectionLog(Watching):
     """Writes connects, disconnects and refusals to the log. Put it first, so that it sees what all others refuse."""
 
     def __init__(self) -> None:
@@ -38,43 +38,11 @@ class ConnectionLog(Middleware):
     def left(self, socket: Socket, reason: DisconnectReason) -> None:
         log.info("disconnected", **_who(socket), reason=reason)
 
-    # Refusals. Those of plain hooks come out of ``proceed``, those of async ones when it is awaited.
-
-    def request(self, context: RequestContext, proceed: Proceed[RequestContext]) -> Result:
-        try:
-            result = proceed(context)
-        except RequestRefused as refused:
-            self._request_refused(context, refused)
-            raise
-        return self._watch_request(result, context) if inspect.isawaitable(result) else result
-
-    async def _watch_request(self, result: Awaitable[Any], context: RequestContext) -> Result:
-        try:
-            return await result
-        except RequestRefused as refused:
-            self._request_refused(context, refused)
-            raise
-
-    def _request_refused(self, context: RequestContext, refused: RequestRefused) -> None:
+    def request_refused(self, context: RequestContext, refused: RequestRefused) -> None:
         address = context.handshake.address
         self._quiet.warning("handshake_refused", reason=refused.message, status=refused.status, address=address)
 
-    def connect(self, context: ConnectContext, proceed: Proceed[ConnectContext]) -> Result:
-        try:
-            result = proceed(context)
-        except ConnectRefused as refused:
-            self._connect_refused(context, refused)
-            raise
-        return self._watch_connect(result, context) if inspect.isawaitable(result) else result
-
-    async def _watch_connect(self, result: Awaitable[Any], context: ConnectContext) -> Result:
-        try:
-            return await result
-        except ConnectRefused as refused:
-            self._connect_refused(context, refused)
-            raise
-
-    def _connect_refused(self, context: ConnectContext, refused: ConnectRefused) -> None:
+    def connect_refused(self, context: ConnectContext, refused: ConnectRefused) -> None:
         socket = context.socket
         self._quiet.warning(
             "connect_refused",

@@ -6,7 +6,6 @@ label: unknown events, dynamic namespaces and codes beyond a number are each one
 
 from __future__ import annotations
 
-import inspect
 import random
 from bisect import bisect_left
 from collections import Counter
@@ -17,8 +16,9 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from rtserver.core.pipeline import ConnectContext, EventContext, Middleware, Proceed, RequestContext, Result
+from rtserver.core.pipeline import ConnectContext, EventContext, Proceed, RequestContext, Result
 from rtserver.core.socket import Socket
+from rtserver.core.watching import Watching
 from rtserver.errors import ConfigurationError, ConnectRefused, EventRefused, RequestRefused
 from rtserver.types import DisconnectReason
 
@@ -27,7 +27,7 @@ BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 MAX_CODES = 100
 
 
-class Metrics(Middleware):
+class Metrics(Watching):
     """Counts what passes, for ``/metrics``. Put it first, and once, so that it sees what all others refuse.
 
     Args:
@@ -60,37 +60,10 @@ class Metrics(Middleware):
     def left(self, socket: Socket, reason: DisconnectReason) -> None:
         self._disconnects[_namespace(socket), reason] += 1
 
-    def request(self, context: RequestContext, proceed: Proceed[RequestContext]) -> Result:
-        try:
-            result = proceed(context)
-        except RequestRefused as refused:
-            self._requests_refused[str(refused.status)] += 1
-            raise
-        return self._watch_request(result) if inspect.isawaitable(result) else result
+    def request_refused(self, context: RequestContext, refused: RequestRefused) -> None:
+        self._requests_refused[str(refused.status)] += 1
 
-    async def _watch_request(self, result: Awaitable[Any]) -> Result:
-        try:
-            return await result
-        except RequestRefused as refused:
-            self._requests_refused[str(refused.status)] += 1
-            raise
-
-    def connect(self, context: ConnectContext, proceed: Proceed[ConnectContext]) -> Result:
-        try:
-            result = proceed(context)
-        except ConnectRefused as refused:
-            self._connect_refused(context, refused)
-            raise
-        return self._watch_connect(result, context) if inspect.isawaitable(result) else result
-
-    async def _watch_connect(self, result: Awaitable[Any], context: ConnectContext) -> Result:
-        try:
-            return await result
-        except ConnectRefused as refused:
-            self._connect_refused(context, refused)
-            raise
-
-    def _connect_refused(self, context: ConnectContext, refused: ConnectRefused) -> None:
+    def connect_refused(self, context: ConnectContext, refused: ConnectRefused) -> None:
         code = refused.data.get("code") if isinstance(refused.data, dict) else None
         self._connects_refused[_namespace(context.socket), self._code(code or "refused")] += 1
 

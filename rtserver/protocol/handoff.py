@@ -34,6 +34,20 @@ _Peer = Annotated[str, msgspec.Meta(max_length=128)]
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", re.ASCII)
 
 
+_SOCKET_NAME = re.compile(r"node-([0-9]{1,5})\.sock", re.ASCII)
+
+
+def socket_name(slot: int) -> str:
+    """What the socket of a slot's node is called, in the directory where nodes and proxies meet."""
+    return f"node-{slot}.sock"
+
+
+def slot_of(name: str) -> int | None:
+    """The slot that a socket's name tells; None if it is no node's."""
+    match = _SOCKET_NAME.fullmatch(name)
+    return int(match[1]) if match is not None and int(match[1]) <= 0xFFFF else None
+
+
 class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     """What whoever passes a connection on knows about it.
 

@@ -5,6 +5,7 @@ Rule: nothing here uses the product, so what both of them get wrong in the same 
 
 from __future__ import annotations
 
+import abc
 import base64
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -281,22 +282,22 @@ class Serve(Protocol):
     async def __call__(self, io: Server, app: quart_trio.QuartTrio | None = None) -> Site: ...
 
 
-class Peer:
+class Peer(abc.ABC):
     """An Engine.IO client on one transport: packets out, packets in."""
 
     sid: str
 
+    @abc.abstractmethod
     async def send(self, *packets: Wire) -> None:
         """Text packets with their type digit; bytes are a binary message."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def packet(self) -> Wire | None:
         """The next packet; None once the session is over."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def vanish(self) -> None:
         """Let the connection break without a word."""
-        raise NotImplementedError
 
     async def receive(self) -> Wire:
         packet = await self.packet()

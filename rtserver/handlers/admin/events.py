@@ -93,11 +93,11 @@ class SocketSummary(msgspec.Struct, frozen=True):
 
 
 class SocketsPage(msgspec.Struct, frozen=True):
-    """Some of ``total`` sockets. ``silent`` names nodes that did not answer."""
+    """Some of ``total`` sockets. ``silent`` nodes did not answer in time."""
 
     total: int
     sockets: list[SocketSummary]
-    silent: list[str] = []
+    silent: int = 0
 
 
 class RoomsQuery(msgspec.Struct, frozen=True):

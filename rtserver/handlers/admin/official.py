@@ -145,7 +145,7 @@ def instrument(
     features = [*(() if read_only else LEVERS), "AGGREGATED_EVENTS", *(["ALL_EVENTS"] if mode == "development" else [])]
 
     @admin.on_connect
-    async def joined(socket: Socket) -> None:
+    def joined(socket: Socket) -> None:
         socket.emit("config", {"supportedFeatures": features})
         if mode == "development":
             socket.emit("all_sockets", [_serialized(one) for space in others for one in space.sockets.values()])

@@ -24,6 +24,8 @@ from rtserver.protocol.handoff import (
     encode_lease,
     encode_state,
     read_peer,
+    slot_of,
+    socket_name,
     write_peer,
 )
 
@@ -159,3 +161,25 @@ def test_a_peer_that_is_none_is_refused(peer: str) -> None:
 def test_garbage_is_parsed_or_refused(wire: bytes) -> None:
     with contextlib.suppress(ProtocolError):
         decode(wire)
+
+
+@pytest.mark.parametrize("slot", [0, 7, 0xFFFF])
+def test_a_socket_is_found_by_the_name_that_its_node_gives_it(slot: int) -> None:
+    assert slot_of(socket_name(slot)) == slot
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "node-.sock",
+        "node-65536.sock",
+        "node-1.sock.new",
+        "xnode-1.sock",
+        "node-٣.sock",
+        "proxy.sock",
+        "slot-1.lock",
+    ],
+)
+def test_other_names_are_no_nodes(name: str) -> None:
+    assert slot_of(name) is None

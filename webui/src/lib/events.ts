@@ -517,12 +517,12 @@ export interface SocketSummary {
   rooms: string[];
 }
 
-/** Some of ``total`` sockets. ``silent`` names nodes that did not answer. */
+/** Some of ``total`` sockets. ``silent`` nodes did not answer in time. */
 export interface SocketsPage {
   total: number;
   sockets: SocketSummary[];
-  /** @default [] */
-  silent?: string[];
+  /** @default 0 */
+  silent?: number;
 }
 
 /** A page of sockets whose id, user, address or rooms contain ``search``. */

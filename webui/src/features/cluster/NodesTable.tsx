@@ -1,11 +1,13 @@
 import { Badge, Button, Group, Modal, Table, Text } from "@mantine/core";
 import { useState } from "react";
-import { explain, valueOf } from "../../lib/answer";
+import { ask, explain } from "../../lib/answer";
 import { bytes, duration, milliseconds, rate } from "../../lib/format";
 import type { AdminSocket } from "./ClusterPage";
 import type { NodeReport } from "./events";
 import type { Rates } from "./history";
 
+/** Milliseconds. */
+const PATIENCE = 5_000;
 const STATE_COLORS = { ready: "teal.9", starting: "blue.9", draining: "orange.9", full: "red.9" } as const;
 const RELAY = { none: ["gray.7", "alone"], healthy: ["teal.9", "healthy"], degraded: ["red.9", "degraded"] } as const;
 
@@ -22,7 +24,7 @@ export function NodesTable({ socket, nodes, rates }: Props) {
   async function drain(node: NodeReport): Promise<void> {
     setAsked(null);
     try {
-      valueOf(await socket.timeout(5_000).emitWithAck("cluster:drain", { id: node.id }));
+      await ask(socket, PATIENCE, "cluster:drain", { id: node.id });
       setProblem(null);
     } catch (error) {
       setProblem(`${node.name}: ${explain(error)}`);

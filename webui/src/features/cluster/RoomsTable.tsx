@@ -1,17 +1,17 @@
 import { Table, Text } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useCallback, useState } from "react";
+import { ask } from "../../lib/answer";
 import type { AdminSocket } from "./ClusterPage";
-import type { RoomsPage } from "./events";
 import { Pages, SearchBar, SIZE, type Query } from "./Search";
-import { usePage } from "./usePage";
+import { PATIENCE, usePage } from "./usePage";
 
 export function RoomsTable({ socket, namespaces, active }: { socket: AdminSocket; namespaces: readonly string[]; active: boolean }) {
   const [query, setQuery] = useState<Query>({ namespace: namespaces[0] ?? "/", search: "", page: 1 });
   const [settled] = useDebouncedValue(query, 200);
-  const ask = useCallback(
+  const fetchPage = useCallback(
     () =>
-      socket.timeout(10_000).emitWithAck("cluster:rooms", {
+      ask(socket, PATIENCE, "cluster:rooms", {
         namespace: settled.namespace,
         search: settled.search,
         offset: (settled.page - 1) * SIZE,
@@ -19,7 +19,7 @@ export function RoomsTable({ socket, namespaces, active }: { socket: AdminSocket
       }),
     [socket, settled],
   );
-  const { page, problem, reload } = usePage<RoomsPage>(ask, active);
+  const { page, problem, reload } = usePage(fetchPage, active);
   return (
     <>
       <SearchBar what="rooms" namespaces={namespaces} query={query} onChange={setQuery} onReload={reload} />

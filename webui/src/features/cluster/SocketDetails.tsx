@@ -1,11 +1,13 @@
 import { Button, Code, Drawer, Group, ScrollArea, Stack, Text } from "@mantine/core";
 import { useEffect, useState } from "react";
-import { explain, valueOf } from "../../lib/answer";
+import { ask, explain } from "../../lib/answer";
 import { useSocketEvent } from "../../lib/connection";
 import type { AdminSocket } from "./ClusterPage";
 import type { SocketEvent, SocketSummary } from "./events";
 
 const SHOWN = 200;
+/** Milliseconds. */
+const PATIENCE = 5_000;
 
 interface Props {
   socket: AdminSocket;
@@ -37,12 +39,8 @@ export function SocketDetails({ socket, namespace, chosen, onClose }: Props) {
 
   async function end(what: "socket" | "user"): Promise<void> {
     try {
-      const patient = socket.timeout(5_000);
-      valueOf(
-        what === "socket"
-          ? await patient.emitWithAck("cluster:disconnect_socket", { namespace, id })
-          : await patient.emitWithAck("cluster:disconnect_user", { id: chosen.user ?? "" }),
-      );
+      if (what === "socket") await ask(socket, PATIENCE, "cluster:disconnect_socket", { namespace, id });
+      else await ask(socket, PATIENCE, "cluster:disconnect_user", { id: chosen.user ?? "" });
       onClose();
     } catch (error) {
       setProblem(explain(error));

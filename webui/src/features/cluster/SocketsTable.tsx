@@ -1,19 +1,20 @@
 import { Anchor, Table, Text } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useCallback, useState } from "react";
+import { ask } from "../../lib/answer";
 import type { AdminSocket } from "./ClusterPage";
-import type { SocketsPage, SocketSummary } from "./events";
+import type { SocketSummary } from "./events";
 import { Pages, SearchBar, SIZE, type Query } from "./Search";
 import { SocketDetails } from "./SocketDetails";
-import { usePage } from "./usePage";
+import { PATIENCE, usePage } from "./usePage";
 
 export function SocketsTable({ socket, namespaces, active }: { socket: AdminSocket; namespaces: readonly string[]; active: boolean }) {
   const [query, setQuery] = useState<Query>({ namespace: namespaces[0] ?? "/", search: "", page: 1 });
   const [settled] = useDebouncedValue(query, 200);
   const [chosen, setChosen] = useState<SocketSummary | null>(null);
-  const ask = useCallback(
+  const fetchPage = useCallback(
     () =>
-      socket.timeout(10_000).emitWithAck("cluster:sockets", {
+      ask(socket, PATIENCE, "cluster:sockets", {
         namespace: settled.namespace,
         search: settled.search,
         offset: (settled.page - 1) * SIZE,
@@ -21,11 +22,12 @@ export function SocketsTable({ socket, namespaces, active }: { socket: AdminSock
       }),
     [socket, settled],
   );
-  const { page, problem, reload } = usePage<SocketsPage>(ask, active);
+  const { page, problem, reload } = usePage(fetchPage, active);
   return (
     <>
       <SearchBar what="sockets" namespaces={namespaces} query={query} onChange={setQuery} onReload={reload} />
       {problem !== null && <Text c="red">{problem}</Text>}
+      {(page?.silent ?? 0) > 0 && <Text role="status">{page?.silent} nodes did not answer; their sockets are not listed.</Text>}
       <Table.ScrollContainer minWidth={560}>
         <Table striped>
           <Table.Thead>

@@ -4,9 +4,7 @@ export type {
   AdminServerToClientEvents,
   ClusterReport,
   NodeReport,
-  RoomsPage,
   RoomSummary,
   SocketEvent,
-  SocketsPage,
   SocketSummary,
 } from "../../lib/events";

@@ -1,7 +1,9 @@
 /** One page of a search, asked for again when the query changes. */
 import { useEffect, useState } from "react";
-import { explain, valueOf } from "../../lib/answer";
-import type { Answer } from "../../lib/events";
+import { explain } from "../../lib/answer";
+
+/** Milliseconds that a search may take: nodes that are silent are waited for. */
+export const PATIENCE = 10_000;
 
 export interface PageState<T> {
   readonly page: T | null;
@@ -13,18 +15,16 @@ export interface PageState<T> {
  * @param ask - Asks the server; must be the same function while the query is the same.
  * @param active - Nothing is asked while this is false.
  */
-export function usePage<T>(ask: () => Promise<Answer<T>>, active: boolean): PageState<T> {
+export function usePage<T>(ask: () => Promise<T>, active: boolean): PageState<T> {
   const [found, setFound] = useState<{ page: T | null; problem: string | null }>({ page: null, problem: null });
   const [round, setRound] = useState(0);
   useEffect(() => {
     if (!active) return;
     let wanted = true;
-    ask()
-      .then(valueOf<T>)
-      .then(
-        (page) => wanted && setFound({ page, problem: null }),
-        (error: unknown) => wanted && setFound({ page: null, problem: explain(error) }),
-      );
+    ask().then(
+      (page) => wanted && setFound({ page, problem: null }),
+      (error: unknown) => wanted && setFound({ page: null, problem: explain(error) }),
+    );
     return () => {
       wanted = false;
     };
