@@ -5,7 +5,6 @@ Rule: a node that is both here and leased is one node, and it is the one that is
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,8 +41,6 @@ class Pool:
         self._loop = loop
         self._directory = directory
         self._candidates: list[Upstream] | None = None
-        # Those that were here before us are not new.
-        self._settled = False
         self._heard = trio.Event()
         self.configure(settings)
 
@@ -53,18 +50,10 @@ class Pool:
         known = {(one.address, one.slot): one for one in self.listed}
         self.listed = []
         for address, slot in settings.upstreams:
-            upstream = known.get((address, slot)) or Upstream(str(address), address, self._arrives())
+            upstream = known.get((address, slot)) or Upstream(str(address), address, trio.current_time())
             upstream.slot = slot
             self.listed.append(upstream)
         self._candidates = None
-
-    def settle(self) -> None:
-        """From now on whoever comes is new."""
-        self._settled = True
-
-    def _arrives(self) -> float:
-        """Since when one is here that is seen for the first time now."""
-        return trio.current_time() if self._settled else -math.inf
 
     @property
     def candidates(self) -> list[Upstream]:
@@ -127,7 +116,7 @@ class Pool:
         sock = connect(path)
         if sock is None:
             return None
-        link = Link(self._loop, slot, sock, self._arrives(), self._on_heard, self._forget)
+        link = Link(self._loop, slot, sock, trio.current_time(), self._on_heard, self._forget)
         self.links[slot] = link
         self._candidates = None
         # It says how it is before anything else.
@@ -169,7 +158,7 @@ class Pool:
             upstream = before.get(state.slot)
             if upstream is None or (upstream.address, upstream.incarnation) != (address, state.incarnation):
                 name = f"node-{state.slot}@{state.host}"
-                upstream = Upstream(name, address, self._arrives())
+                upstream = Upstream(name, address, trio.current_time())
             upstream.slot, upstream.incarnation = state.slot, state.incarnation
             if upstream.sessions != state.sessions or upstream.state != state.state:
                 upstream.sent = 0
@@ -180,7 +169,6 @@ class Pool:
     async def run(self) -> None:
         """Look for new nodes of this machine now and then."""
         self.scan()
-        self.settle()
         while True:
             await trio.sleep(SCAN_EVERY)
             self.scan()

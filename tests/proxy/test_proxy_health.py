@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
+from proxy.loop import Loop
+from proxy.pool import Pool
 from proxy.upstreams import STALE_SECONDS, HealthRules, Upstream, pick
 from proxy.values import upstreams
 from tests.cluster.support import eventually
 from tests.proxy.support import Upstream as Server
-from tests.proxy.support import proxied, says
+from tests.proxy.support import proxied, says, settings
 
 RULES = HealthRules(eject_after=3, eject_seconds=5.0, slow_start=10.0)
 
@@ -103,6 +106,20 @@ def test_who_has_just_come_gets_a_growing_share() -> None:
     assert shares[0] < 0.05
     assert 0.4 < shares[1] < 0.6
     assert shares[2] == 1
+
+
+async def test_where_all_have_just_come_each_gets_its_share_though_one_was_first(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    given = {"affinity": "cookie", "upstreams": "127.0.0.1:1"}
+    pool = Pool(Loop(), tmp_path, settings(tmp_path, **given))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.run)
+        await trio.sleep(0.7)
+        pool.configure(settings(tmp_path, **{**given, "upstreams": "127.0.0.1:1,127.0.0.1:2"}))
+        chosen = Counter(str(pool.pick(trio.current_time())) for _ in range(12))
+        nursery.cancel_scope.cancel()
+    assert chosen == {"127.0.0.1:1": 6, "127.0.0.1:2": 6}
 
 
 def test_probes_take_a_server_out_and_bring_it_back() -> None:

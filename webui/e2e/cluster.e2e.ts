@@ -1,7 +1,7 @@
 import type { Browser, Page } from "playwright-core";
 import axe from "axe-core";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
-import { connected, enter, makeRoom, openBrowser, problems, say } from "./support";
+import { connected, enter, makeRoom, openBrowser, problems, say, settled } from "./support";
 
 let browser: Browser;
 
@@ -102,6 +102,7 @@ describe("accessibility", () => {
         for (const [name, page] of [["chat", user.page], ["cluster", admin], ["accounts", guest]] as const) {
           await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
           await page.setViewportSize({ width, height: 800 });
+          await settled(page, colorScheme);
           found.push(...(await barriers(page)).map((one) => `${name} ${colorScheme} ${width}: ${one}`));
         }
       }

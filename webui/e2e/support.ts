@@ -38,6 +38,16 @@ export async function enter(browser: Browser, name: string, prepare?: (context: 
   return { name: unique, page, context };
 }
 
+/** Wait until a page is drawn in a scheme, and nothing on the way there is half one colour and half another. */
+export async function settled(page: Page, colorScheme: "light" | "dark"): Promise<void> {
+  await page.waitForFunction(
+    (wanted) =>
+      document.documentElement.getAttribute("data-mantine-color-scheme") === wanted &&
+      document.getAnimations().every((one) => !(one instanceof CSSTransition) || one.playState !== "running"),
+    colorScheme,
+  );
+}
+
 /** What pages have complained of since the last time. */
 export const problems: string[] = [];
 
