@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,6 +127,28 @@ async def test_a_change_that_fails_leaves_nothing_behind(database_url: str) -> N
         with pytest.raises(EventRefused):
             await database.write(fail)
         assert await database.read(names) == []
+
+
+async def test_a_query_that_outlives_the_node_leaves_no_connection_open(postgresql: Any) -> None:
+    started, go_on = threading.Event(), threading.Event()
+    connections: list[Any] = []
+
+    def slow(connection: Connection) -> None:
+        connections.append(connection.connection.dbapi_connection)
+        started.set()
+        go_on.wait()
+
+    async with opened(postgresql.create_database("outlived")) as database, trio.open_nursery() as nursery:
+        nursery.start_soon(database.read, slow)
+        await trio.to_thread.run_sync(started.wait)
+        nursery.cancel_scope.cancel()
+    assert not connections[0].closed
+    go_on.set()
+
+    async def closed() -> bool:
+        return bool(connections[0].closed)
+
+    await until(closed)
 
 
 async def test_texts_that_cannot_be_stored_are_the_clients_fault(database_url: str) -> None:

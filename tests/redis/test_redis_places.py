@@ -45,6 +45,10 @@ class Pair:
 
     async def hear_one_another(self) -> None:
         """Both say something to everybody and into every room; both hear it."""
+        # Rooms are subscribed to as they are joined: until Redis has said so, it drops what is for them.
+        with trio.fail_after(PATIENCE):
+            for adapter in self.adapters:
+                await adapter.link.flush()
         for index, io in enumerate(self.servers):
             other = self.heard[1 - index]
             other.clear()

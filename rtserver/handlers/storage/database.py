@@ -62,11 +62,13 @@ class Database:
         self._readers = trio.CapacityLimiter(SQLITE_READERS if self._sqlite else POSTGRESQL_THREADS)
         self._writers = trio.CapacityLimiter(1) if self._sqlite else self._readers
         self._away_until = 0.0
+        self._closing = False
         self._quiet = LimitedLog(interval=RETRY_AFTER)
         self.ready = trio.Event()
 
     async def run(self) -> None:
         """Make the tables, as soon as there is a database to make them in; close it at the end."""
+        self._closing = False
         try:
             while not await self._prepare():  # noqa: ASYNC110 - a database tells nobody that it is back
                 await trio.sleep(RETRY_AFTER)
@@ -74,13 +76,22 @@ class Database:
             await trio.sleep_forever()
         finally:
             self.ready = trio.Event()
-            # Pooled connections are closed without a word to the other end, so this does not wait.
-            self._engine.dispose()
+            self._closing = True
+            self._close_pool()
+
+    def _close_pool(self) -> None:
+        # Pooled connections are closed without a word to the other end, so this does not wait. Whoever is in
+        # a thread still gives its connection back to this same pool, and then closes it again.
+        self._engine.pool.dispose()
 
     async def _prepare(self) -> bool:
         def prepare() -> None:
             file = self._url.database if self._sqlite else None
-            migrate(self._engine, None if file is None else Path(file))
+            try:
+                migrate(self._engine, None if file is None else Path(file))
+            finally:
+                if self._closing:
+                    self._close_pool()
 
         try:
             await trio.to_thread.run_sync(prepare, abandon_on_cancel=True)
@@ -121,8 +132,12 @@ class Database:
         def call() -> R:
             nonlocal started
             started = True
-            with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
-                return query(connection)
+            try:
+                with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
+                    return query(connection)
+            finally:
+                if self._closing:
+                    self._close_pool()
 
         try:
             with trio.fail_after(self._patience):
