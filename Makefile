@@ -12,15 +12,16 @@ BENCH_STAMP := $(VENV)/.bench-installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 npm_stamps = $(patsubst %/package.json,%/node_modules/.installed,$(wildcard $(addsuffix /package.json,$(1))))
-TEST_NPM := $(call npm_stamps,tests/interop tests/contracts tests/redis)
+TEST_NPM := $(call npm_stamps,tests/interop tests/contracts tests/redis benchmarks/chaos)
 WEBUI_NPM := $(call npm_stamps,webui)
 WEBUI_SOURCES := $(shell find webui -name node_modules -prune -o -type f -print)
 PAGES := rtserver/pages/static/index.html
-BENCH_NPM := $(call npm_stamps,benchmarks benchmarks/*)
+BENCH_NPM := $(call npm_stamps,benchmarks/peers)
+CHAOS_NPM := $(call npm_stamps,benchmarks/chaos)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check webui contracts screenshots bench format clean
+.PHONY: help run test check webui contracts screenshots bench chaos format clean
 
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -62,6 +63,10 @@ screenshots: $(DEV_STAMP) $(PAGES) ## Make the pictures of the pages, in docs
 bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one run
 	scripts/apt-install gcc gcc libc6-dev
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+chaos: $(CLUSTER_STAMP) $(CHAOS_NPM) ## Do each fault of a bad day to a cluster under load, and measure what must hold
+	@scripts/apt-install gcc gcc libc6-dev
+	$(BIN)/python -m benchmarks.chaos $(if $(ONLY),--only $(ONLY)) $(CHAOS_ARGS)
 
 format: $(DEV_STAMP) ## Format, and mend what the linter can mend
 	$(BIN)/ruff check --fix

@@ -1,0 +1,210 @@
+"""Real clients in Node processes, and what they have counted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.chaos.cluster import Cluster, wait_until
+
+PROGRAM = Path(__file__).with_name("clients.mjs")
+# Of ten clients; the rest of what a cluster meets.
+MIX = ("websocket", "polling", "websocket", "upgrade", "websocket") * 2
+# One of these says "goodbye, and do not come back": no client may hear it on a bad day.
+FAREWELL = "io server disconnect"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one client has counted since it was told to talk.
+
+    Args:
+        id: Its number.
+        kind: ``websocket``, ``polling`` or ``upgrade``.
+        slots: The nodes it was on, the first one first.
+        reasons: Why it lost its connection, each time.
+        away: Seconds until it had another one, each time.
+        refused: Attempts to connect that failed.
+        waits: Seconds until each of its questions was answered.
+        said: Broadcasts that it began, numbered from 0.
+        taken: Those that the server acknowledged.
+        asked: Questions.
+        answered: Those that were answered.
+        wrong: Those that were answered with something else.
+        heard: The numbers that came, by the speaker.
+        doubled: Broadcasts that came twice.
+        disordered: Broadcasts that came after a later one.
+        connected: Whether it is now.
+    """
+
+    id: int
+    kind: str
+    slots: tuple[int, ...]
+    reasons: tuple[str, ...]
+    away: tuple[float, ...]
+    refused: int
+    waits: tuple[float, ...]
+    said: int
+    taken: int
+    asked: int
+    answered: int
+    wrong: int
+    heard: dict[int, frozenset[int]]
+    doubled: int
+    disordered: int
+    connected: bool
+
+    @property
+    def steady(self) -> bool:
+        """Whether it never lost its connection."""
+        return self.connected and not self.reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What clients that never lost their connection have missed of one another.
+
+    Args:
+        steady: How many such clients.
+        unanswered: Questions without an answer, or with a wrong one.
+        missed: Deliveries of broadcasts that did not come.
+        within: Those of them from a client of the same node.
+        doubled: Deliveries that came twice.
+        disordered: Deliveries that came after a later one.
+        delivered: Deliveries that came.
+        slowest: Seconds of the slowest answer.
+    """
+
+    steady: int
+    unanswered: int
+    missed: int
+    within: int
+    doubled: int
+    disordered: int
+    delivered: int
+    slowest: float
+
+    @property
+    def none(self) -> bool:
+        return not (self.unanswered or self.missed or self.doubled or self.disordered)
+
+
+def losses_of(reports: Sequence[Report]) -> Losses:
+    steady = [one for one in reports if one.steady]
+    missed = within = delivered = 0
+    for speaker in (one for one in steady if one.said):
+        for listener in steady:
+            lost = speaker.said - len(listener.heard.get(speaker.id, ()))
+            missed += lost
+            within += lost if listener.slots == speaker.slots else 0
+            delivered += speaker.said - lost
+    return Losses(
+        steady=len(steady),
+        unanswered=sum(one.asked - one.answered for one in steady),
+        missed=missed,
+        within=within,
+        doubled=sum(one.doubled for one in steady),
+        disordered=sum(one.disordered for one in steady),
+        delivered=delivered,
+        slowest=max((wait for one in steady for wait in one.waits), default=0.0),
+    )
+
+
+def missed_numbers(reports: Sequence[Report], numbers: int) -> int:
+    """How many of each speaker's first broadcasts any steady client lacks, told apart by speaker and node."""
+    lost: set[tuple[int, int, int]] = set()
+    steady = [one for one in reports if one.steady]
+    for speaker in (one for one in steady if one.said):
+        for listener in steady:
+            for number in set(range(min(numbers, speaker.said))) - listener.heard.get(speaker.id, frozenset()):
+                lost.add((speaker.id, listener.slots[0], number))
+    return len(lost)
+
+
+class Load:
+    """Clients of a cluster, in one or more Node processes. ``opened_load`` makes it."""
+
+    def __init__(self, processes: Sequence[subprocess.Popen[str]]) -> None:
+        self._processes = processes
+
+    def _tell(self, command: dict[str, Any]) -> list[Any]:
+        line = json.dumps(command) + "\n"
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.write(line)
+            process.stdin.flush()
+        return [self._answer(process) for process in self._processes]
+
+    def _answer(self, process: subprocess.Popen[str]) -> Any:
+        assert process.stdout is not None
+        return json.loads(process.stdout.readline())
+
+    def open(self, count: int, kinds: Sequence[str], *, quick: bool) -> None:
+        """Connect so many clients, of these kinds in turn."""
+        share = -(-count // len(self._processes))
+        for index, process in enumerate(self._processes):
+            first = index * share
+            chosen = [kinds[number % len(kinds)] for number in range(first, min(first + share, count))]
+            assert process.stdin is not None
+            process.stdin.write(json.dumps({"do": "open", "kinds": chosen, "first": first, "quick": quick}) + "\n")
+            process.stdin.flush()
+        for process in self._processes:
+            self._answer(process)
+
+    def talk(self, speakers: Sequence[int] = (), *, ask: float = 0.0, say: float = 1.0) -> None:
+        """Count anew; everybody asks and ``speakers`` broadcast, every so many seconds."""
+        self._tell({"do": "talk", "speakers": list(speakers), "ask": round(ask * 1e3), "say": round(say * 1e3)})
+
+    def hush(self) -> None:
+        """Nobody begins anything new; returns when every question is answered or given up."""
+        self._tell({"do": "hush"})
+
+    def bounce(self) -> None:
+        """Every client loses its transport."""
+        self._tell({"do": "bounce"})
+
+    def away(self) -> int:
+        """How many have no connection."""
+        return sum(one["away"] for one in self._tell({"do": "look"}))
+
+    def wait_connected(self, what: str = "every client is connected again") -> float:
+        """Gives the seconds that it took. Raises ``Broken``."""
+        return wait_until(what, lambda: self.away() == 0)
+
+    def reports(self) -> list[Report]:
+        return [msgspec.convert(one, Report, strict=False) for answer in self._tell({"do": "report"}) for one in answer]
+
+
+@contextmanager
+def opened_load(
+    cluster: Cluster, count: int, kinds: Sequence[str] = MIX, *, processes: int = 1, quick: bool = False
+) -> Iterator[Load]:
+    """So many clients, connected, for the length of a block.
+
+    Args:
+        cluster: Where they go.
+        count: How many.
+        kinds: Their transports, in turn.
+        processes: Node processes to share them.
+        quick: They connect again at once, all in the same moment, and not after a second or so.
+    """
+    with ExitStack() as stack:
+        started = []
+        for _ in range(processes):
+            process = stack.enter_context(
+                subprocess.Popen(
+                    ["node", str(PROGRAM), cluster.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            stack.callback(process.kill)
+            started.append(process)
+        load = Load(started)
+        load.open(count, kinds, quick=quick)
+        yield load
