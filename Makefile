@@ -34,7 +34,7 @@ test: check $(TEST_NPM) $(PAGES) ## Check, then run every test
 	@scripts/apt-install haproxy haproxy
 	@scripts/apt-install nginx nginx-light
 	$(BIN)/pytest tests/protocol --cov=rtserver.protocol --cov-fail-under=100
-	$(BIN)/pytest tests --ignore=tests/protocol
+	$(BIN)/pytest tests --ignore=tests/protocol --numprocesses=auto --maxprocesses=4 --dist=loadfile
 	cd webui && npm run --silent test
 	@scripts/apt-install chromium chromium
 	cd webui && npm run --silent e2e

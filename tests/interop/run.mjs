@@ -3,7 +3,7 @@
 import { writeSync } from "node:fs";
 import { endServers, Server, settings, shared, withClients } from "./harness.mjs";
 
-const LIMIT = 20_000;
+const LIMIT = 60_000;
 const ENDING = "the server ends when it is told to, and has logged no traceback";
 const modules = await Promise.all(process.argv[2].split(",").map((name) => import(`./${name}.mjs`)));
 const variants = new Set(modules.flatMap((module) => module.variants));

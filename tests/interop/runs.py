@@ -16,7 +16,7 @@ Outcomes: TypeAlias = dict[str, str | None]
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BIN = Path(sys.executable).parent
-LIMIT = 180
+LIMIT = 300
 ENDING = "the server ends when it is told to, and has logged no traceback"
 TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["polling", "websocket"]}
 

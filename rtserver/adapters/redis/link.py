@@ -52,6 +52,8 @@ TURN = 0.005
 CONNECT_WITHIN = 3.0
 FIRST_RETRY = 0.1
 LAST_RETRY = 2.0
+# Seconds that a busy node may need to connect and subscribe once it tries.
+JOIN_WITHIN = 0.5
 
 
 class RedisLink:
@@ -269,7 +271,7 @@ class RedisLink:
 
     async def _release(self, delay: float) -> None:
         """Publish what was held, once the others have had the time to come back that we have had."""
-        await trio.sleep(delay)
+        await trio.sleep(delay + JOIN_WITHIN)
         self._backlog.release()
         self._wake.set()
 
