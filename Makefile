@@ -21,10 +21,10 @@ CHAOS_NPM := $(call npm_stamps,benchmarks/chaos)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check webui contracts screenshots bench chaos format clean
+.PHONY: help run test check webui contracts screenshots bench bench-check bench-baseline chaos format clean
 
 help: ## Say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: $(CLUSTER_STAMP) $(PAGES) ## Start a Redis, two nodes and the proxy; they print one URL
 	$(BIN)/rtserver cluster
@@ -63,6 +63,16 @@ screenshots: $(DEV_STAMP) $(PAGES) ## Make the pictures of the pages, in docs
 bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one run
 	scripts/apt-install gcc gcc libc6-dev
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+bench-check: $(BENCH_STAMP) $(BENCH_NPM) ## Fail if this server has become slower, beside Node, than benchmarks/baseline.json
+	@scripts/apt-install gcc gcc libc6-dev
+	@scripts/apt-install valgrind valgrind || echo "without valgrind"
+	$(BIN)/python benchmarks/check.py
+
+bench-baseline: $(BENCH_STAMP) $(BENCH_NPM) ## Measure benchmarks/baseline.json anew
+	@scripts/apt-install gcc gcc libc6-dev
+	@scripts/apt-install valgrind valgrind || echo "without valgrind"
+	$(BIN)/python benchmarks/check.py --baseline
 
 chaos: $(CLUSTER_STAMP) $(CHAOS_NPM) ## Do each fault of a bad day to a cluster under load, and measure what must hold
 	@scripts/apt-install gcc gcc libc6-dev

@@ -22,7 +22,7 @@ def ours() -> Iterator[Path]:
 
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -47,7 +47,7 @@ def test_no_file_names_a_registry_or_a_folder_of_one_machine() -> None:
 
 def test_documents_mention_only_targets_that_exist() -> None:
     documents = [path for path in ours() if path.suffix == ".md"] + [ROOT / ".ci" / "run"]
-    mentioned = {name for path in documents for name in re.findall(r"\bmake ([a-z]+)\b(?=[`\s:])", path.read_text())}
+    mentioned = {name for path in documents for name in re.findall(r"\bmake ([a-z-]+)\b(?=[`\s:])", path.read_text())}
     assert {"run", "test", "bench"} <= mentioned
     assert mentioned <= targets()
 
@@ -64,7 +64,7 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 
 def test_every_target_says_what_it_is_for() -> None:
-    listed = set(re.findall(r"^  make ([a-z]+)\s+\S", run("make", "help").stdout, re.MULTILINE))
+    listed = set(re.findall(r"^  make ([a-z-]+)\s+\S", run("make", "help").stdout, re.MULTILINE))
     assert listed == targets()
 
 
