@@ -46,6 +46,7 @@ class ClientSession(Protocol):
     """An Engine.IO session, as a client uses it."""
 
     opened_at: float
+    binding: Callable[[Any], bool] | None
 
     @property
     def request(self) -> HttpRequest: ...
@@ -92,6 +93,7 @@ class Client:
     Attributes:
         sockets: By the namespace's name.
         broke_protocol: Whether it has sent what the protocol forbids, which ends it.
+        user_id: Whose it is, once somebody was authenticated on it; else None.
     """
 
     __slots__ = (
@@ -104,6 +106,7 @@ class Client:
         "deadline",
         "session",
         "sockets",
+        "user_id",
     )
 
     def __init__(self, host: ClientHost, session: ClientSession) -> None:
@@ -116,6 +119,7 @@ class Client:
         self._joining: dict[str, Socket | None] | None = None
         self._pausing: set[Socket] | None = None
         self.broke_protocol = False
+        self.user_id: str | None = None
         host.clients.add(self)
         host.admission.opened(self)
 
@@ -123,6 +127,12 @@ class Client:
     def address(self) -> str:
         """The address of the other end; empty on a Unix socket."""
         return self.session.request.peer
+
+    def bind(self, user_id: str) -> bool:
+        """Make it this user's, for as long as it lives; False if it is another's."""
+        if self.user_id is None:
+            self.user_id = user_id
+        return self.user_id == user_id
 
     def handshake(self, auth: Auth) -> Handshake:
         """The handshake, with the ``auth`` of one namespace."""

@@ -17,6 +17,7 @@ import trio
 from rtserver.config import Config
 from rtserver.entropy import random_id
 from rtserver.errors import RequestRefused
+from rtserver.logs import LimitedLog
 from rtserver.protocol.engineio.packet import Packet, PacketType
 from rtserver.protocol.engineio.session import Session
 from rtserver.protocol.websocket.handshake import UpgradeRefused
@@ -92,6 +93,7 @@ class Engine:
         self.new_sid: Callable[[], str] = lambda: random_id(SID_BYTES)
         self.accepting = True
         self._handler = handler
+        self._quiet = LimitedLog()
         self._files = ClientFiles(config.serve_client)
         self._soon: Callable[[Callable[[], None]], None] = lambda callback: callback()
 
@@ -133,7 +135,7 @@ class Engine:
             self._admit(exchange, self._open_polling)
 
     def _on_session_request(self, exchange: Exchange, sid: str, transport: str, body: bytes) -> None:
-        session = self.sessions.get(sid)
+        session = self._session_of(exchange, sid)
         if session is None:
             self.refuse(exchange, UNKNOWN_SID)
             return
@@ -148,22 +150,31 @@ class Engine:
         else:
             self.refuse(exchange, BAD_REQUEST)
 
+    def _session_of(self, exchange: Exchange, sid: str) -> EngineSession | None:
+        """The session, if the request is of the one whose it is."""
+        session = self.sessions.get(sid)
+        if session is None or session.binding is None or session.binding(exchange.request):
+            return session
+        self._quiet.warning("session_of_another_user", address=exchange.request.peer)
+        return None
+
     def on_upgrade(self, exchange: Exchange) -> None:
         """Serve a request to become a WebSocket."""
         request = self._seen(exchange)
         parameters = read_parameters(request.query)
+        session = None if parameters.sid is None else self._session_of(exchange, parameters.sid)
         if not self.origins.allows(request):
             self.refuse(exchange, FORBIDDEN)
         elif parameters.transport not in self.config.transports:
             self.refuse(exchange, UNKNOWN_TRANSPORT)
-        elif parameters.sid is not None and parameters.sid not in self.sessions:
+        elif parameters.sid is not None and session is None:
             self.refuse(exchange, UNKNOWN_SID)
         elif request.method != "GET" and parameters.sid is None:
             self.refuse(exchange, BAD_HANDSHAKE_METHOD)
         elif parameters.transport != "websocket" or request.method != "GET":
             self.refuse(exchange, BAD_REQUEST)
-        elif parameters.sid is not None:
-            self._open_probe(exchange, self.sessions[parameters.sid])
+        elif session is not None:
+            self._open_probe(exchange, session)
         elif parameters.version != "4":
             self.refuse(exchange, UNSUPPORTED_VERSION)
         else:

@@ -7,6 +7,7 @@ calls ``send``, ``close``, ``pause`` and ``resume``; it never sees a transport.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -71,12 +72,14 @@ class EngineSession:
         request: The handshake.
         handler: The layer above; set by the engine right after construction.
         paused: Whether the layer above has asked not to get more messages.
+        binding: Asked whether a request that knows the sid may use the session; None for any.
     """
 
     __slots__ = (
         "_closing",
         "_doomed",
         "_told_by",
+        "binding",
         "engine",
         "handler",
         "machine",
@@ -99,6 +102,7 @@ class EngineSession:
         self.request = request
         self.opened_at = now
         self.paused = False
+        self.binding: Callable[[Request], bool] | None = None
         self.probe: Probe | None = None
         self.scheduled_at = math.inf
         self._told_by: float | None = None

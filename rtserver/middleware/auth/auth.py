@@ -22,6 +22,7 @@ from rtserver.core.socket import Socket
 from rtserver.errors import ConnectRefused, EventRefused
 from rtserver.logs import LimitedLog
 from rtserver.middleware.auth.backoff import FREE_FAILURES, Backoff
+from rtserver.middleware.auth.binding import Binding, Shown
 from rtserver.middleware.auth.expiry import Expiry
 
 log = structlog.get_logger("rtserver.auth")
@@ -66,6 +67,9 @@ class Auth(Middleware):
     gave as ``auth``; the answer is ``{"expires_at": …}``. The new token must be of the same
     user. Rooms that the client has entered are asked about again, and left if it may not be
     in them now. A socket whose token runs out is disconnected.
+
+    A session is the user's who was authenticated first on it. Another one is refused, in
+    every namespace: a session id that was stolen is no way to be two people.
 
     Args:
         check: Gets the handshake and gives the user, plain or async. None, any exception and
@@ -113,6 +117,7 @@ class Auth(Middleware):
         started = trio.current_time()
         try:
             user = await self._user_of(socket.handshake, self._check)
+            self._bind(socket, user)
         except Denied as denied:
             self._quiet.warning("authentication_refused", reason=str(denied), address=socket.handshake.address)
             await trio.sleep_until(started + self._delay)
@@ -120,6 +125,29 @@ class Auth(Middleware):
         socket.user = user
         socket.join(user_room(user.id))
         return await proceed(context)
+
+    def shown(self, handshake: Handshake) -> Shown | None:
+        """The token that comes with every request of a client and by which it is known; None without one."""
+        return None
+
+    def _bind(self, socket: Socket, user: User) -> None:
+        """The session is this user's alone from now on. Raises ``Denied`` if it is another's."""
+        if not socket.client.bind(user.id):
+            raise Denied("the session is another user's")
+        shown = self.shown(socket.handshake)
+        if shown is not None:
+            socket.client.session.binding = Binding(user.id, shown, self.shown, self._user_at_once)
+
+    def _user_at_once(self, handshake: Handshake) -> str | None:
+        try:
+            found = self._check(handshake)
+        except Denied:
+            return None
+        if isinstance(found, User):
+            return found.id
+        if inspect.iscoroutine(found):
+            found.close()
+        return None
 
     async def _user_of(self, handshake: Handshake, check: Check) -> User:
         """Raises ``Denied``, whatever has gone wrong."""

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jwt
 
 from rtserver.core.handshake import Handshake
 from rtserver.errors import ConfigurationError
 from rtserver.middleware.auth.auth import Auth, Denied, Unavailable, User
+from rtserver.middleware.auth.binding import Shown, Source
 from rtserver.middleware.auth.jwks import KeySet, KeysUnavailable
 
-Source: TypeAlias = Literal["auth", "header", "cookie"]
 Keys: TypeAlias = "str | bytes | Mapping[str, str | bytes] | KeySet"
 
 ALGORITHMS = frozenset(
@@ -87,12 +87,15 @@ class JWTAuth(Auth):
         """How clients authenticate, as AsyncAPI describes it."""
         return {"type": "httpApiKey", "in": "header", "name": "auth.token", "description": "A JSON Web Token"}
 
+    def shown(self, handshake: Handshake) -> Shown | None:
+        return shown_with_requests(handshake, self._sources, self._cookie)
+
     def _who(self, handshake: Handshake) -> User | Awaitable[User]:
-        return self._read(find_token(handshake, self._sources, self._cookie))
+        return self._read(find_token(handshake, self._sources, self._cookie).token)
 
     def _who_now(self, handshake: Handshake) -> User | Awaitable[User]:
         # Headers and cookies are those of the handshake: a newer token comes with the event.
-        return self._read(find_token(handshake, ("auth",), self._cookie))
+        return self._read(find_token(handshake, ("auth",), self._cookie).token)
 
     def _read(self, token: str) -> User | Awaitable[User]:
         try:
@@ -168,11 +171,14 @@ class TokenAuth(Auth):
         """How clients authenticate, as AsyncAPI describes it."""
         return {"type": "httpApiKey", "in": "header", "name": "auth.token", "description": "A token of the server's"}
 
+    def shown(self, handshake: Handshake) -> Shown | None:
+        return shown_with_requests(handshake, self._sources, Cookie("token"))
+
     def _who(self, handshake: Handshake) -> User | None:
-        return self._users.get(_digest(find_token(handshake, self._sources, Cookie("token"))))
+        return self._users.get(_digest(find_token(handshake, self._sources, Cookie("token")).token))
 
     def _who_now(self, handshake: Handshake) -> User | None:
-        return self._users.get(_digest(find_token(handshake, ("auth",), Cookie("token"))))
+        return self._users.get(_digest(find_token(handshake, ("auth",), Cookie("token")).token))
 
 
 class Cookie(NamedTuple):
@@ -182,7 +188,7 @@ class Cookie(NamedTuple):
     origins: frozenset[str] = frozenset()
 
 
-def find_token(handshake: Handshake, sources: Sequence[Source], cookie: Cookie) -> str:
+def find_token(handshake: Handshake, sources: Sequence[Source], cookie: Cookie) -> Shown:
     """The token that a client shows.
 
     Raises:
@@ -203,8 +209,17 @@ def find_token(handshake: Handshake, sources: Sequence[Source], cookie: Cookie) 
         if token is not None:
             if not isinstance(token, str) or not token or len(token) > MAX_TOKEN or not token.isascii():
                 raise Denied("malformed token")
-            return token
+            return Shown(token, source)
     raise Denied("no token")
+
+
+def shown_with_requests(handshake: Handshake, sources: Sequence[Source], cookie: Cookie) -> Shown | None:
+    """The token by which a client is known, if it comes with every request of it."""
+    try:
+        shown = find_token(handshake, sources, cookie)
+    except Denied:
+        return None
+    return None if shown.source == "auth" else shown
 
 
 def _digest(token: str) -> bytes:
