@@ -21,7 +21,7 @@ CHAOS_NPM := $(call npm_stamps,benchmarks/chaos)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check webui contracts screenshots bench bench-check bench-baseline chaos format clean
+.PHONY: help run test check webui contracts screenshots bench plots bench-check bench-baseline chaos format clean
 
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -63,6 +63,10 @@ screenshots: $(DEV_STAMP) $(PAGES) ## Make the pictures of the pages, in docs
 bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one run
 	scripts/apt-install gcc gcc libc6-dev
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.plots --latest
+
+plots: $(BENCH_STAMP) ## Draw the plots of benchmarks/results.json, in docs/plots
+	$(BIN)/python -m benchmarks.plots
 
 bench-check: $(BENCH_STAMP) $(BENCH_NPM) ## Fail if this server has become slower, beside Node, than benchmarks/baseline.json
 	@scripts/apt-install gcc gcc libc6-dev
