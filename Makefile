@@ -60,9 +60,11 @@ screenshots: $(DEV_STAMP) $(PAGES) ## Make the pictures of the pages, in docs
 	@scripts/apt-install chromium chromium
 	cd webui && npm run --silent screenshots
 
-bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one run
-	scripts/apt-install gcc gcc libc6-dev
-	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one run (ONLY=echo,polls TURNS=1: a part)
+	@scripts/apt-install gcc gcc libc6-dev
+	@scripts/apt-install haproxy haproxy
+	@scripts/apt-install nginx nginx-light
+	$(BIN)/python benchmarks/run.py
 	$(BIN)/python -m benchmarks.plots --latest
 
 plots: $(BENCH_STAMP) ## Draw the plots of benchmarks/results.json, in docs/plots

@@ -1,46 +1,30 @@
-"""The servers under test as processes, and the load generator run against them."""
+"""One turn: a fresh stand, and the load generator run against it."""
 
 from __future__ import annotations
 
 import json
 import os
 import resource
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from measures import Measure
+from stands import BUILD, BUN, HERE, PEERS, Stand, TurnFailed, running
 
-HERE = Path(__file__).parent
-BUILD = HERE / "build"
+__all__ = ["BUILD", "BUN", "HERE", "PEERS", "Answer", "TurnFailed", "build_loadgen", "raise_file_limit", "take_turn"]
+
 LOADGEN = BUILD / "loadgen"
-PEERS = HERE / "peers"
-OURS = (str(Path(sys.executable).with_name("rtserver")), "serve", "--port", "{port}")
-BUN = str(PEERS / "node_modules" / ".bin" / "bun")
-
-COMMANDS: dict[str, Sequence[str]] = {
-    "rtserver": (*OURS, "servers.rtserver_node:plain"),
-    "rtserver-async": (*OURS, "servers.rtserver_node:lazy"),
-    "rtserver-full": (*OURS, "servers.rtserver_full:io"),
-    "node": ("node", str(PEERS / "node.mjs"), "{port}"),
-    "bun": (BUN, str(PEERS / "bun.mjs"), "{port}"),
-    "python-socketio": (sys.executable, str(PEERS / "python_socketio.py"), "{port}"),
-}
-
-ENVIRONMENT = {**os.environ, "NODE_ENV": "production"}
-START_TIMEOUT = 20.0
-LOAD_TIMEOUT = 180.0
+LOAD_TIMEOUT = 240.0
 SETTLE = 1.0  # seconds after the warm-up, for its connections to be forgotten
 TICKS_PER_SECOND = 100.0  # of /proc/stat
-
-
-class TurnFailed(Exception):
-    """A server did not start, or the load generator found something lost, doubled, reordered or changed."""
+KB_PER_MB = 1024
+# Before a command, what it may run on: the first processor, and the others.
+PROCESSORS = os.cpu_count() or 1
+FIRST = ("taskset", "-c", "0") if PROCESSORS > 1 else ()
+OTHERS = ("taskset", "-c", f"1-{PROCESSORS - 1}") if PROCESSORS > 1 else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +34,14 @@ class Answer:
     Args:
         count: Messages, deliveries, connections or handshakes.
         per_second: Of them.
-        cpu_us: The server's processor time for one of them, user and system.
-        rss_kb: The growth of the server's resident memory for one of them.
-        p50_ms, p99_ms: Latency, where there is one.
+        cpu_us: The servers' processor time for one of them, user and system.
+        rss_kb: The growth of the servers' resident memory for one of them.
+        p50_ms, p90_ms, p99_ms, p999_ms, max_ms: Latency, where there is one.
         others: What other processes used of the machine meanwhile, in processors.
+        beside_us: The processor time of a proxy, or of Redis, for one.
+        servers_mb, beside_mb: Resident memory of the servers, and of the others, at the end.
+        kernel_mb: The growth of the kernel's, with both ends of each connection, as the load generator is here too.
+        offered: The rate of an open load.
     """
 
     count: int
@@ -63,6 +51,23 @@ class Answer:
     p50_ms: float
     p99_ms: float
     others: float
+    p90_ms: float = 0.0
+    p999_ms: float = 0.0
+    max_ms: float = 0.0
+    beside_us: float = 0.0
+    servers_mb: float = 0.0
+    beside_mb: float = 0.0
+    kernel_mb: float = 0.0
+    offered: float = 0.0
+
+    @property
+    def all_us(self) -> float:
+        """Processor time of the servers and of what stands beside them, for one."""
+        return self.cpu_us + self.beside_us
+
+    @property
+    def all_mb(self) -> float:
+        return self.servers_mb + self.beside_mb
 
 
 def build_loadgen() -> None:
@@ -78,15 +83,27 @@ def raise_file_limit() -> None:
 
 
 def take_turn(measure: Measure, server: str) -> Answer:
-    """Load a fresh server once."""
+    """Load a fresh server once.
+
+    Raises:
+        TurnFailed: It did not start, or not everything came as it had to.
+    """
     begun, busy, children = time.monotonic(), machine_seconds(), children_seconds()
-    with running(server) as (port, pid):
+    offered = 0.0
+    with running(server, measure.nodes, FIRST if measure.one_processor else ()) as stand:
+        before = OTHERS if measure.one_processor else ()
         if measure.warm:
-            run_loadgen(measure.warm, port, pid)
+            reached = run_loadgen(measure.warm, stand, before)
+            offered = round(measure.share * reached["per_second"], 1)
             time.sleep(SETTLE)
-        said = run_loadgen(measure.load, port, pid)
-    # The server and the load generator have been waited for, so their time is in that of the children.
+        load = (*measure.load, "--rate", str(offered)) if offered else measure.load
+        said = run_loadgen(load, stand, before)
+    # The servers and the load generator have been waited for, so their time is in that of the children.
     others = machine_seconds() - busy - (children_seconds() - children)
+    return answer_of(said, round(max(0.0, others / (time.monotonic() - begun)), 2), offered)
+
+
+def answer_of(said: dict[str, float], others: float, offered: float) -> Answer:
     count = int(said["count"])
     return Answer(
         count=count,
@@ -94,50 +111,23 @@ def take_turn(measure: Measure, server: str) -> Answer:
         cpu_us=said["cpu_us"],
         rss_kb=round(said["rss_kb"] / count, 3),
         p50_ms=said["p50_ms"],
+        p90_ms=said["p90_ms"],
         p99_ms=said["p99_ms"],
-        others=round(max(0.0, others / (time.monotonic() - begun)), 2),
+        p999_ms=said["p999_ms"],
+        max_ms=said["max_ms"],
+        others=others,
+        offered=offered,
+        beside_us=said["beside_us"],
+        servers_mb=round(said["servers_kb"] / KB_PER_MB, 1),
+        beside_mb=round(said["beside_kb"] / KB_PER_MB, 1),
+        kernel_mb=round(said["kernel_kb"] / KB_PER_MB, 1),
     )
 
 
-@contextmanager
-def running(server: str) -> Iterator[tuple[int, int]]:
-    """A fresh server; gives its port and its process id."""
-    port = free_port()
-    command = [part.format(port=port) for part in COMMANDS[server]]
-    with (BUILD / f"{server}.log").open("wb") as log:
-        try:
-            process = subprocess.Popen(command, cwd=HERE, env=ENVIRONMENT, stdout=log, stderr=log)
-        except OSError as exc:
-            raise TurnFailed(f"{server} did not start: {exc}; 'make bench' installs what it needs") from exc
-        with process:
-            try:
-                wait_for(port, process, server)
-                yield port, process.pid
-            finally:
-                process.kill()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes], server: str) -> None:
-    until = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise TurnFailed(f"{server} did not start: see benchmarks/build/{server}.log; 'make bench' installs what it needs")
-
-
-def run_loadgen(load: Sequence[str], port: int, pid: int) -> dict[str, float]:
+def run_loadgen(load: Sequence[str], stand: Stand, before: Sequence[str] = ()) -> dict[str, float]:
     mode, *rest = load
-    command = [str(LOADGEN), mode, "127.0.0.1", str(port), *rest, "--pid", str(pid)]
+    command = [*before, str(LOADGEN), mode, "127.0.0.1", ",".join(map(str, stand.ports)), *rest]
+    command += [f"--pid={pid}" for pid in stand.servers] + [f"--beside={pid}" for pid in stand.beside]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_TIMEOUT, check=False)
     except subprocess.TimeoutExpired as exc:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
+import re
 import statistics
 import subprocess
 from collections.abc import Sequence
@@ -11,8 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from measures import BARS, MEASURES, UNITS, Bar, Figure
+from bars import BARS, UNITS, Bar, Figure
+from measures import MEASURES, Measure
 from processes import BUN, PEERS, Answer
+
+from rtserver.cli.local_redis import find_server
 
 BUSY = 0.1  # of one processor, used by others: from here on the table says so
 
@@ -32,8 +37,13 @@ class Results:
         return [getattr(answer, figure) for answer in self.answers.get(measure, {}).get(server, [])]
 
     def ratio(self, bar: Bar, figure: Figure | None = None) -> float | None:
-        """This server's median over the peer's, of the bar's figure or another one; None without both."""
+        """This server's median over the peer's, of the bar's figure or another one; None without both.
+
+        Without a peer in the bar it is the median itself.
+        """
         ours, theirs = (self.values(bar.measure, server, figure or bar.figure) for server in (bar.ours, bar.peer))
+        if bar.peer == "":
+            return statistics.median(ours) if ours else None
         if not ours or not theirs or not (peer := statistics.median(theirs)):
             return None
         return statistics.median(ours) / peer
@@ -58,6 +68,12 @@ def as_json(results: Results) -> dict[str, Any]:
             if (ratio := results.ratio(bar)) is not None
         ],
         "failures": results.failures,
+        "measures": {
+            measure.name: {"title": measure.title, "family": measure.family, "size": measure.size}
+            for measure in MEASURES
+            if measure.name in results.answers
+        },
+        "others": round(results.others(), 2),
         "answers": {
             measure: {server: [asdict(answer) for answer in answers] for server, answers in rows.items()}
             for measure, rows in results.answers.items()
@@ -74,6 +90,7 @@ def as_markdown(results: Results) -> str:
 
 
 def machine() -> dict[str, str | int]:
+    """The machine in words, and the versions of what was measured."""
     return {
         "processor": _processor(),
         "processors": os.cpu_count() or 0,
@@ -81,7 +98,11 @@ def machine() -> dict[str, str | int]:
         "python": platform.python_version(),
         "node": _version("node", "--version"),
         "bun": _version(BUN, "--version"),
-        "socket.io": _version("node", "-p", "require('./node_modules/socket.io/package.json').version"),
+        **{name: _npm_version(name) for name in ("socket.io", "@socket.io/bun-engine", "@socket.io/redis-adapter")},
+        "python-socketio": _python_version("python-socketio"),
+        "haproxy": _number_in("haproxy", "-v"),
+        "nginx": _number_in("nginx", "-v"),
+        "redis": _number_in(find_server(), "--version"),
     }
 
 
@@ -94,8 +115,26 @@ def _processor() -> str:
 
 def _version(*command: str) -> str:
     try:
-        return subprocess.run(command, cwd=PEERS, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, cwd=PEERS, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
+        return "none"
+    return (done.stdout or done.stderr).strip()
+
+
+def _number_in(*command: str) -> str:
+    """The first that looks like a version."""
+    found = re.search(r"\d+(\.\d+)+", _version(*command))
+    return found[0] if found else "none"
+
+
+def _npm_version(package: str) -> str:
+    return _version("node", "-p", f"JSON.parse(fs.readFileSync('node_modules/{package}/package.json')).version")
+
+
+def _python_version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
         return "none"
 
 
@@ -110,25 +149,40 @@ def _machine_line(results: Results) -> str:
 
 def _figures(results: Results) -> list[str]:
     lines = [
-        "| what | server | µs CPU for one | a second | kB for one | latency p50, p99 ms |",
-        "|---|---|---|---|---|---|",
+        "| what | server | µs CPU for one | beside it | a second | memory | latency p50, p99, p99.9 ms |",
+        "|---|---|---|---|---|---|---|",
     ]
     for measure in MEASURES:
         for server, answers in results.answers.get(measure.name, {}).items():
-            memory = _spread([one.rss_kb for one in answers]) if measure.name == "memory" else "–"
-            late = [
-                statistics.median(values) for values in zip(*((one.p50_ms, one.p99_ms) for one in answers), strict=True)
-            ]
+            beside = [one.beside_us for one in answers]
             cells = (
                 measure.title,
                 server,
                 _spread([one.cpu_us for one in answers]),
+                _spread(beside) if any(beside) else "–",
                 _spread([one.per_second for one in answers]),
-                memory,
-                "{:.2f}, {:.2f}".format(*late) if any(late) else "–",
+                _memory(measure, answers),
+                _latency(answers),
             )
             lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _memory(measure: Measure, answers: Sequence[Answer]) -> str:
+    if measure.name == "memory":
+        return f"{_spread([one.rss_kb for one in answers])} kB for one"
+    if measure.name == "held":
+        one = answers[-1]
+        return f"{one.servers_mb:.0f} MB nodes, {one.beside_mb:.0f} MB proxy and Redis, {one.kernel_mb:.0f} MB kernel"
+    return "–"
+
+
+def _latency(answers: Sequence[Answer]) -> str:
+    late = [
+        statistics.median(values)
+        for values in zip(*((one.p50_ms, one.p99_ms, one.p999_ms) for one in answers), strict=True)
+    ]
+    return "{:.2f}, {:.2f}, {:.2f}".format(*late) if any(late) else "–"
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -140,23 +194,21 @@ def _short(value: float) -> str:
 
 
 def _bars(results: Results) -> list[str]:
-    lines = ["| bar | what | figure | ratio | must be | | by processor time |", "|---|---|---|---|---|---|---|"]
+    lines = ["| bar | what | figure | measured | must be | | by processor time |", "|---|---|---|---|---|---|---|"]
     titles = {measure.name: measure.title for measure in MEASURES}
     for bar in BARS:
         ratio = results.ratio(bar)
         if ratio is None:
             continue
-        must = f"{'≥' if bar.more_is_better else '≤'} {bar.limit:g} × {bar.peer}"
-        verdict = "met" if bar.met_by(ratio) else "**NOT MET**"
-        cpu = results.ratio(bar, "cpu_us") if bar.figure == "per_second" else None
+        by_time = results.ratio(bar, "all_us") if bar.figure == "per_second" else None
         cells = (
             bar.name,
             titles[bar.measure] if bar.ours == "rtserver" else f"{titles[bar.measure]}, {bar.ours}",
             UNITS[bar.figure],
-            f"{ratio:.2f} × {bar.peer}",
-            must,
-            verdict,
-            "–" if cpu is None else f"{cpu:.2f} × {bar.peer}",
+            f"{ratio:.2f} × {bar.peer}" if bar.peer else f"{ratio:,.0f}",
+            f"{'≥' if bar.more_is_better else '≤'} {bar.limit:g}{f' × {bar.peer}' if bar.peer else ''}",
+            "met" if bar.met_by(ratio) else "**NOT MET**",
+            "–" if by_time is None else f"{by_time:.2f} × {bar.peer}",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines

@@ -3,7 +3,7 @@
 usage: run.py, with ONLY=echo,broadcast and TURNS=1 in the environment for a quick look. Exit status 1 if a turn failed
 its checks, 2 for a mistake in the settings; a bar that is not met is printed, and is no failure of the run.
 
-Rule: only a full run, all measures and five turns or more, writes ``results.json`` and ``results.md`` here. Others
+Rule: only a full run, all measures and three turns or more, writes ``results.json`` and ``results.md`` here. Others
 leave theirs in ``build/``, so that a quick look never passes for a result.
 """
 
@@ -15,10 +15,12 @@ import sys
 from collections.abc import Sequence
 
 from measures import MEASURES, Measure
-from processes import BUILD, HERE, TurnFailed, build_loadgen, raise_file_limit, take_turn
+from processes import BUILD, HERE, Answer, TurnFailed, build_loadgen, raise_file_limit, take_turn
 from report import Results, as_json, as_markdown
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-FULL_TURNS = 5
+TURNS, FULL_TURNS = 5, 3
 
 
 class BadSetting(Exception):
@@ -37,7 +39,7 @@ def main() -> int:
     text = as_markdown(results)
     full = len(chosen) == len(MEASURES) and turns >= FULL_TURNS
     folder = HERE if full else BUILD
-    folder.joinpath("results.json").write_text(json.dumps(as_json(results), indent=1) + "\n")
+    folder.joinpath("results.json").write_text(json.dumps(as_json(results), indent=1, ensure_ascii=False) + "\n")
     folder.joinpath("results.md").write_text(text)
     print(f"\n{text}\nwritten to {folder.relative_to(HERE.parent)}/results.json and results.md")
     if missed := results.bars_not_met():
@@ -49,36 +51,64 @@ def main() -> int:
 
 def chosen_measures() -> list[Measure]:
     names = [name.strip() for name in os.environ.get("ONLY", "").split(",") if name.strip()]
-    known = [measure.name for measure in MEASURES]
+    known = dict.fromkeys(name for one in MEASURES for name in (one.name, one.family) if name)
     if unknown := [name for name in names if name not in known]:
         raise BadSetting(f"ONLY: {', '.join(unknown)} is not known; allowed are {', '.join(known)}")
-    return [measure for measure in MEASURES if not names or measure.name in names]
+    return [one for one in MEASURES if not names or one.name in names or one.family in names]
 
 
 def chosen_turns() -> int:
-    given = os.environ.get("TURNS", "") or str(FULL_TURNS)
+    given = os.environ.get("TURNS", "") or str(TURNS)
     if not (given.isascii() and given.isdigit() and int(given) > 0):
         raise BadSetting(f"TURNS: {given!r} was given; allowed is a whole number from 1")
     return int(given)
 
 
 def measure_all(chosen: Sequence[Measure], turns: int) -> Results:
+    """Turn by turn, so that what others do to the machine meanwhile falls on every measure alike."""
     results = Results(turns)
     steps = [
-        (measure, turn, server) for measure in chosen for turn in range(1, turns + 1) for server in measure.servers
+        (measure, turn, server)
+        for turn in range(1, turns + 1)
+        for measure in chosen
+        if measure.turns is None or turn <= measure.turns
+        for server in measure.servers
     ]
-    for done, (measure, turn, server) in enumerate(steps, 1):
-        try:
-            answer = take_turn(measure, server)
-        except TurnFailed as exc:
-            results.failures.append(f"{measure.name}, turn {turn}, {server}: {exc}")
-            said = f"FAILED: {exc}"
-        else:
-            results.add(measure.name, server, answer)
-            said = f"{answer.cpu_us:.2f} µs CPU, {answer.per_second:,.0f}/s"
-            said += f", {answer.rss_kb:.1f} kB" if measure.name == "memory" else ""
-        print(f"[{done}/{len(steps)}] {measure.name}, turn {turn}, {server}: {said}", flush=True)
+    with _progress() as progress:
+        task = progress.add_task("", total=len(steps))
+        for measure, turn, server in steps:
+            progress.update(task, description=f"turn {turn}, {measure.name}, {server}")
+            said = _step(results, measure, turn, server)
+            progress.console.print(f"{measure.name}, turn {turn}, {server}: {said}", markup=False, soft_wrap=True)
+            progress.advance(task)
     return results
+
+
+def _progress() -> Progress:
+    """Shows where the run is on a terminal; in a file, its lines are enough."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(highlight=False))
+
+
+def _step(results: Results, measure: Measure, turn: int, server: str) -> str:
+    try:
+        answer = take_turn(measure, server)
+    except TurnFailed as exc:
+        results.failures.append(f"{measure.name}, turn {turn}, {server}: {exc}")
+        return f"FAILED: {exc}"
+    results.add(measure.name, server, answer)
+    return _in_short(measure, answer)
+
+
+def _in_short(measure: Measure, answer: Answer) -> str:
+    said = f"{answer.cpu_us:.2f} µs CPU, {answer.per_second:,.0f}/s"
+    if answer.beside_us:
+        said += f", beside it {answer.beside_us:.2f} µs"
+    if measure.share or measure.name == "held":
+        said += f", {answer.p50_ms:.2f}, {answer.p99_ms:.2f}, {answer.max_ms:.2f} ms"
+    if measure.name == "held":
+        said += f", {answer.all_mb:.0f} MB"
+    return said + (f", {answer.rss_kb:.1f} kB" if measure.name == "memory" else "")
 
 
 if __name__ == "__main__":

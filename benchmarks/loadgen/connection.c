@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "loadgen.h"
@@ -18,20 +19,22 @@
 #define EVENTS 512
 #define PORTS_PER_ADDRESS 20000
 
-static struct sockaddr_in server;
-static char authority[64];
+static struct sockaddr_in servers[MAX_PORTS];
+static char authorities[MAX_PORTS][64];
 static int poller;
 static uint64_t dialed;
 static Conn **queue;
 static size_t queued, queue_room;
 
-void connections_init(const char *host, int port) {
-  server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-  if (inet_pton(AF_INET, host, &server.sin_addr) != 1) {
-    fprintf(stderr, "HOST: %s is not an IPv4 address\n", host);
-    exit(2);
+void connections_init(void) {
+  for (int i = 0; i < options.port_count; i++) {
+    servers[i] = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)options.ports[i])};
+    if (inet_pton(AF_INET, options.host, &servers[i].sin_addr) != 1) {
+      fprintf(stderr, "HOST: %s is not an IPv4 address\n", options.host);
+      exit(2);
+    }
+    snprintf(authorities[i], sizeof authorities[i], "%s:%d", options.host, options.ports[i]);
   }
-  snprintf(authority, sizeof authority, "%s:%d", host, port);
   poller = epoll_create1(0);
 }
 
@@ -81,13 +84,15 @@ static void dial_now(Conn *c) {
   struct linger at_once = {.l_onoff = 1, .l_linger = 0};
   setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   // One address has too few ports for all the connections that a server can hold.
-  uint64_t address = dialed++ / PORTS_PER_ADDRESS % 250;
-  if (address && ntohl(server.sin_addr.s_addr) >> 24 == 127) {
+  struct sockaddr_in *server = &servers[c->number % options.port_count];
+  uint64_t own_addresses = 250 / (uint64_t)options.processes;
+  uint64_t address = (uint64_t)progress.process * own_addresses + dialed++ / PORTS_PER_ADDRESS % own_addresses;
+  if (address && ntohl(server->sin_addr.s_addr) >> 24 == 127) {
     setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
     struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001u + (uint32_t)address)};
     bind(c->fd, (struct sockaddr *)&own, sizeof own);
   }
-  if (connect(c->fd, (struct sockaddr *)&server, sizeof server) < 0 && errno != EINPROGRESS) {
+  if (connect(c->fd, (struct sockaddr *)server, sizeof *server) < 0 && errno != EINPROGRESS) {
     fault(REFUSED, "connect: %s", strerror(errno));
     conn_drop(c);
     return;
@@ -95,9 +100,16 @@ static void dial_now(Conn *c) {
   watch(c, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
 }
 
+void conn_settle(Conn *c) {
+  c->settled = true;
+  progress.opening--;
+  progress.ready++;
+}
+
 void conn_drop(Conn *c) {
   if (c->state == CLOSED) return;
-  if (c->state == READY) progress.ready--; else progress.opening--;
+  if (c->settled) progress.ready--; else progress.opening--;
+  c->settled = false;
   close(c->fd);
   c->state = CLOSED;
 }
@@ -128,34 +140,45 @@ static void write_bytes(Conn *c, const char *data, size_t length) {
   flush(c);
 }
 
-static void request(Conn *c, const char *method, const char *transport, const char *headers, const char *body) {
+static void request(Conn *c, const char *method, const char *transport, const char *headers) {
   char text[768];
-  int n = snprintf(text, sizeof text, "%s /socket.io/?EIO=4&transport=%s%s%s HTTP/1.1\r\nHost: %s\r\n%s\r\n%s", method,
-                   transport, c->sid[0] ? "&sid=" : "", c->sid, authority, headers, body);
+  int n = snprintf(text, sizeof text, "%s /socket.io/?EIO=4&transport=%s%s%s HTTP/1.1\r\nHost: %s\r\n%s\r\n", method, transport,
+                   c->sid[0] ? "&sid=" : "", c->sid, authorities[c->number % options.port_count], headers);
   write_bytes(c, text, (size_t)n);
 }
 
-void conn_get(Conn *c) { request(c, "GET", "polling", "", ""); }
+void conn_get(Conn *c) { request(c, "GET", "polling", ""); }
 
-void conn_post(Conn *c, const char *body) {
+// Small bodies leave together with their head, as clients do it.
+void conn_post(Conn *c, const char *body, size_t length) {
+  static char whole[2048];
   char headers[96];
-  snprintf(headers, sizeof headers, "Content-Type: text/plain;charset=UTF-8\r\nContent-Length: %zu\r\n", strlen(body));
-  request(c, "POST", "polling", headers, body);
+  int n = snprintf(headers, sizeof headers, "Content-Type: text/plain;charset=UTF-8\r\nContent-Length: %zu\r\n", length);
+  if (length > sizeof whole - 1024) {
+    request(c, "POST", "polling", headers);
+    write_bytes(c, body, length);
+    return;
+  }
+  n = snprintf(whole, sizeof whole, "POST /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: %s\r\n%s\r\n", c->sid,
+               authorities[c->number % options.port_count], headers);
+  memcpy(whole + n, body, length);
+  write_bytes(c, whole, (size_t)n + length);
 }
 
 static void upgrade(Conn *c) {
   request(c, "GET", "websocket",
           "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-          "Sec-WebSocket-Key: bG9hZGdlbmVyYXRvcjAwMA==\r\n", "");
+          "Sec-WebSocket-Key: bG9hZGdlbmVyYXRvcjAwMA==\r\n");
 }
 
 static void write_frame(Conn *c, int opcode, const char *data, size_t length) {
   static const unsigned char mask[4] = {0x5a, 0x17, 0xc3, 0x88};
   static char frame[MAX_PAYLOAD + 512];
-  size_t head = 2;
+  int wide = length < 126 ? 0 : length < 65536 ? 2 : 8;
+  size_t head = 2 + (size_t)wide;
   frame[0] = (char)(0x80 | opcode);
-  frame[1] = (char)(0x80 | (length < 126 ? length : 126));
-  if (length >= 126) { frame[2] = (char)(length >> 8); frame[3] = (char)length; head = 4; }
+  frame[1] = (char)(0x80 | (wide == 0 ? length : wide == 2 ? 126 : 127));
+  for (int i = 0; i < wide; i++) frame[2 + i] = (char)(length >> 8 * (wide - 1 - i));
   memcpy(frame + head, mask, 4);
   head += 4;
   for (size_t i = 0; i < length; i++) frame[head + i] = (char)(data[i] ^ mask[i & 3]);
@@ -163,21 +186,33 @@ static void write_frame(Conn *c, int opcode, const char *data, size_t length) {
 }
 
 void conn_text(Conn *c, const char *text, size_t length) { write_frame(c, 1, text, length); }
+void conn_binary(Conn *c, const char *data, size_t length) { write_frame(c, 2, data, length); }
 
 // ---- reading
 
+static void on_opened(Conn *c, const char *text) {
+  char *interval = strstr(text, "\"pingInterval\":");
+  if (interval) c->ping_interval = strtoull(interval + 15, NULL, 10) * 1000000;
+  c->ping_due = now_ns() + c->ping_interval;
+  c->state = JOINING;
+  conn_text(c, "40", 2);
+}
+
 static void on_packet(Conn *c, char *text, size_t n) {
-  if (n == 1 && text[0] == '2') conn_text(c, "3", 1);
-  else if (c->state == PROBING && n == 6 && !memcmp(text, "3probe", 6)) { c->state = OPENING; options.scenario->on_ready(c); }
-  else if (c->state == OPENING && text[0] == '0') { c->state = JOINING; conn_text(c, "40", 2); }
+  const Scenario *s = options.scenario;
+  if (n == 1 && text[0] == '2') {
+    conn_text(c, "3", 1);
+    if (s->on_ping) s->on_ping(c);
+  } else if (c->state == PROBING && n == 6 && !memcmp(text, "3probe", 6)) {
+    c->state = OPENING;
+    s->on_ready(c);
+  } else if (c->state == OPENING && text[0] == '0') on_opened(c, text);
   else if (c->state == JOINING && n > 1 && text[0] == '4' && text[1] == '0') {
     c->state = READY;
-    progress.opening--;
-    progress.ready++;
-    if (options.scenario->on_ready) options.scenario->on_ready(c);
-  } else if (n > 1 && text[0] == '4' && (text[1] == '2' || text[1] == '3') && options.scenario->on_event) {
-    options.scenario->on_event(c, text + 1, n - 1);
-  } else fault(CHANGED, "unexpected packet %.40s", text);
+    conn_settle(c);
+    if (s->on_ready) s->on_ready(c);
+  } else if (n > 1 && text[0] == '4' && strchr("236", text[1]) && s->on_event) s->on_event(c, text + 1, n - 1);
+  else fault(CHANGED, "unexpected packet %.40s", text);
 }
 
 // Takes one frame from the buffer at `at`; the bytes taken, 0 if it is not complete. Text is ended by a NUL meanwhile.
@@ -196,6 +231,10 @@ static size_t take_frame(Conn *c, size_t at) {
   data[n] = 0;
   switch (p[0]) {
     case 0x81: on_packet(c, data, n); break;
+    case 0x82:
+      if (options.scenario->on_attachment) options.scenario->on_attachment(c, data, n);
+      else fault(CHANGED, "unexpected binary frame");
+      break;
     case 0x89: write_frame(c, 10, data, n); break;
     case 0x88: fault(BROKEN, "closed by the server"); conn_drop(c); break;
     default: fault(CHANGED, "unexpected frame, first byte %02x", p[0]);
@@ -233,13 +272,13 @@ static size_t take_answer(Conn *c) {
   if (c->in.length < taken) return 0;
   char next = body[n];
   body[n] = 0;
-  options.scenario->on_answer(c, body);
+  options.scenario->on_answer(c, body, n);
   body[n] = next;
   return taken;
 }
 
 static void on_readable(Conn *c) {
-  buffer_reserve(&c->in, 4096);
+  buffer_reserve(&c->in, c->in.length > 4096 ? c->in.length : 4096);
   ssize_t n = recv(c->fd, c->in.data + c->in.length, c->in.room - c->in.length - 1, 0);
   if (n < 0 && errno == EAGAIN) return;
   if (n <= 0) {
@@ -267,14 +306,24 @@ static void on_dialed(Conn *c) {
   }
   watch(c, EPOLL_CTL_MOD, EPOLLIN);
   c->state = c->websocket ? UPGRADING : POLLING;
-  if (c->websocket) upgrade(c); else conn_get(c);
+  if (options.scenario->on_dialed) options.scenario->on_dialed(c);
+  else if (c->websocket) upgrade(c);
+  else conn_get(c);
+}
+
+static int wait_for_events(struct epoll_event *events, int timeout_ms) {
+  uint64_t wait = (uint64_t)timeout_ms * 1000000;
+  uint64_t due = options.scenario->tick ? options.scenario->tick() : wait;
+  if (due < wait) wait = due;
+  struct timespec timeout = {.tv_nsec = (long)(wait % 1000000000), .tv_sec = (time_t)(wait / 1000000000)};
+  return epoll_pwait2(poller, events, EVENTS, &timeout, NULL);
 }
 
 void connections_wait(int timeout_ms) {
-  struct epoll_event events[EVENTS];
+  static struct epoll_event events[EVENTS];
   for (size_t i = 0; i < queued; i++) dial_now(queue[i]);
   queued = 0;
-  int n = epoll_wait(poller, events, EVENTS, timeout_ms);
+  int n = wait_for_events(events, timeout_ms);
   for (int i = 0; i < n; i++) {
     Conn *c = events[i].data.ptr;
     uint32_t what = events[i].events;

@@ -9,29 +9,21 @@
 
 #include "loadgen.h"
 
-#define SHOWN 5   // faults that are told one by one
+#define SHOWN 5   // faults that a process tells one by one
 
 const char *const fault_names[FAULTS] = {"lost", "doubled", "reordered", "changed", "refused", "broken"};
-uint64_t faults[FAULTS];
-
-static uint32_t *latencies;   // microseconds
-static size_t latency_count, latency_room;
+Tally *tally;
 
 void fault(Fault kind, const char *format, ...) {
-  faults[kind]++;
-  if (faults_in_all() > SHOWN) return;
+  static int shown;
+  tally->faults[kind]++;
+  if (++shown > SHOWN) return;
   va_list rest;
   va_start(rest, format);
-  fprintf(stderr, "%s: ", fault_names[kind]);
-  vfprintf(stderr, format, rest);
-  fputc('\n', stderr);
+  char text[256];
+  vsnprintf(text, sizeof text, format, rest);
   va_end(rest);
-}
-
-uint64_t faults_in_all(void) {
-  uint64_t sum = 0;
-  for (int kind = 0; kind < FAULTS; kind++) sum += faults[kind];
-  return sum;
+  fprintf(stderr, "%s: %s\n", fault_names[kind], text);
 }
 
 uint64_t now_ns(void) {
@@ -40,54 +32,97 @@ uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static bool read_proc(long pid, const char *file, char *text, size_t room) {
-  char path[64];
-  snprintf(path, sizeof path, "/proc/%ld/%s", pid, file);
-  FILE *f = pid ? fopen(path, "r") : NULL;
+// ---- /proc
+
+static bool read_file(const char *path, char *text, size_t room) {
+  FILE *f = fopen(path, "r");
   if (!f) return false;
   text[fread(text, 1, room - 1, f)] = 0;
   fclose(f);
   return true;
 }
 
-double cpu_seconds(long pid) {
-  char text[1024];
-  if (!read_proc(pid, "stat", text, sizeof text)) return 0;
-  unsigned long user = 0, system = 0;
-  char *fields = strrchr(text, ')');   // the name before it may hold anything
-  if (fields) sscanf(fields + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
-  return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+static bool read_proc(long pid, const char *file, char *text, size_t room) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%ld/%s", pid, file);
+  return read_file(path, text, room);
 }
 
-long resident_kb(long pid) {
+static long number_after(const char *text, const char *name) {
+  const char *found = strstr(text, name);
+  return found ? strtol(found + strlen(name), NULL, 10) : 0;
+}
+
+double cpu_seconds(const Pids *pids) {
+  char text[1024];
+  unsigned long ticks = 0;
+  for (int i = 0; i < pids->count; i++) {
+    if (!read_proc(pids->pid[i], "stat", text, sizeof text)) continue;
+    unsigned long user = 0, system = 0;
+    char *fields = strrchr(text, ')');   // the name before it may hold anything
+    if (fields) sscanf(fields + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
+    ticks += user + system;
+  }
+  return (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+long resident_kb(const Pids *pids) {
   char text[4096];
-  if (!read_proc(pid, "status", text, sizeof text)) return 0;
-  char *line = strstr(text, "VmRSS:");
-  return line ? strtol(line + 6, NULL, 10) : 0;
+  long sum = 0;
+  for (int i = 0; i < pids->count; i++)
+    if (read_proc(pids->pid[i], "status", text, sizeof text)) sum += number_after(text, "VmRSS:");
+  return sum;
+}
+
+long kernel_kb(void) {
+  char text[8192];
+  long sum = 0;
+  if (read_file("/proc/meminfo", text, sizeof text)) sum += number_after(text, "\nSlab:");
+  if (read_file("/proc/net/sockstat", text, sizeof text)) {
+    char *tcp = strstr(text, "TCP:");
+    if (tcp) sum += number_after(tcp, " mem ") * (sysconf(_SC_PAGESIZE) / 1024);
+  }
+  return sum;
+}
+
+// ---- latencies
+
+static int bucket_of(uint32_t us) {
+  int shift = us < 128 ? 0 : 25 - __builtin_clz(us);
+  return shift * 64 + (int)(us >> shift);
+}
+
+static double middle_of(int bucket) {
+  if (bucket < 128) return bucket;
+  int shift = bucket / 64 - 1;
+  return ((double)(bucket - shift * 64) + 0.5) * (double)(1u << shift);
 }
 
 void latency_add(uint64_t since_ns) {
-  if (latency_count == latency_room) {
-    latency_room = latency_room ? latency_room * 2 : 1 << 16;
-    latencies = realloc(latencies, latency_room * sizeof *latencies);
-    if (!latencies) abort();
-  }
-  latencies[latency_count++] = (uint32_t)((now_ns() - since_ns) / 1000);
+  uint64_t now = now_ns(), us = now > since_ns ? (now - since_ns) / 1000 : 0;
+  if (us > UINT32_MAX) us = UINT32_MAX;
+  tally->latencies[bucket_of((uint32_t)us)]++;
+  if (us > tally->slowest_us) tally->slowest_us = us;
 }
 
-static int by_value(const void *a, const void *b) {
-  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-  return (x > y) - (x < y);
+void tally_merge(Tally *sum, const Tally *one) {
+  sum->count += one->count;
+  for (int kind = 0; kind < FAULTS; kind++) sum->faults[kind] += one->faults[kind];
+  for (int i = 0; i < BUCKETS; i++) sum->latencies[i] += one->latencies[i];
+  if (one->slowest_us > sum->slowest_us) sum->slowest_us = one->slowest_us;
 }
 
-double latency_ms(double part) {
-  static bool sorted;
-  if (!latency_count) return 0;
-  if (!sorted) qsort(latencies, latency_count, sizeof *latencies, by_value);
-  sorted = true;
-  size_t index = (size_t)(part * (double)latency_count);
-  return latencies[index < latency_count ? index : latency_count - 1] / 1000.0;
+double latency_ms(const Tally *all, double part) {
+  uint64_t count = 0, seen = 0;
+  for (int i = 0; i < BUCKETS; i++) count += all->latencies[i];
+  if (!count) return 0;
+  if (part >= 1) return (double)all->slowest_us / 1000;
+  for (int i = 0; i < BUCKETS; i++)
+    if ((seen += all->latencies[i]) > (uint64_t)(part * (double)count)) return middle_of(i) / 1000;
+  return (double)all->slowest_us / 1000;
 }
+
+// ---- streams
 
 static void stream_step(Stream *s) {
   s->beyond >>= 1;

@@ -20,6 +20,16 @@ async def answer_later(socket: Socket, value: Any) -> Any:
     return value
 
 
+@plain.on("join")
+def join(socket: Socket, room: str) -> None:
+    socket.join(room)
+
+
+@plain.on("r")
+def to_room(socket: Socket, room: str, value: Any) -> None:
+    plain.to(room).emit("r", value)
+
+
 @plain.on("b")
 def broadcast(socket: Socket, value: Any) -> None:
     plain.emit("b", value)
