@@ -33,6 +33,7 @@ test: check $(TEST_NPM) $(PAGES) ## Check, then run every test
 	@scripts/apt-install psql postgresql
 	@scripts/apt-install haproxy haproxy
 	@scripts/apt-install nginx nginx-light
+	@scripts/apt-install gcc gcc libc6-dev
 	$(BIN)/pytest tests/protocol --cov=rtserver.protocol --cov-fail-under=100
 	$(BIN)/pytest tests --ignore=tests/protocol --numprocesses=auto --maxprocesses=4 --dist=loadfile
 	cd webui && npm run --silent test

@@ -257,24 +257,52 @@ static size_t take_upgrade(Conn *c) {
   return (size_t)(end + 4 - c->in.data);
 }
 
+// The bytes that a body in chunks takes, 0 if it is not complete.
+static size_t chunks_take(const char *body, const char *end) {
+  for (const char *at = body; memchr(at, '\n', (size_t)(end - at));) {
+    char *rest;
+    size_t n = strtoul(at, &rest, 16);
+    if ((size_t)(end - rest) < n + 4) return 0;
+    at = rest + 2 + n + 2;
+    if (n == 0) return (size_t)(at - body);
+  }
+  return 0;
+}
+
+// Puts the chunks of a whole body together; the length of what they hold.
+static size_t join_chunks(char *body) {
+  char *to = body, *rest;
+  for (char *from = body;;) {
+    size_t n = strtoul(from, &rest, 16);
+    if (n == 0) return (size_t)(to - body);
+    memmove(to, rest + 2, n);
+    to += n;
+    from = rest + 2 + n + 2;
+  }
+}
+
 // Takes one whole answer to a polling request and hands its body on; the bytes taken, 0 if it is not complete.
 static size_t take_answer(Conn *c) {
   char *end = strstr(c->in.data, "\r\n\r\n");
   if (!end) return 0;
   char *length = strcasestr(c->in.data, "\r\ncontent-length:");
-  if (strncmp(c->in.data, "HTTP/1.1 200 ", 13) || !length || length > end) {
+  char *chunked = strcasestr(c->in.data, "\r\ntransfer-encoding: chunked");
+  bool known = length && length < end, chunks = chunked && chunked < end;
+  if (strncmp(c->in.data, "HTTP/1.1 200 ", 13) || known == chunks) {
     fault(REFUSED, "%.60s", c->in.data);
     conn_drop(c);
     return 0;
   }
   char *body = end + 4;
-  size_t n = strtoul(length + 17, NULL, 10), taken = (size_t)(body - c->in.data) + n;
-  if (c->in.length < taken) return 0;
+  size_t head = (size_t)(body - c->in.data);
+  size_t taken = known ? strtoul(length + 17, NULL, 10) : chunks_take(body, c->in.data + c->in.length);
+  if ((chunks && !taken) || c->in.length < head + taken) return 0;
+  size_t n = chunks ? join_chunks(body) : taken;
   char next = body[n];
   body[n] = 0;
   options.scenario->on_answer(c, body, n);
   body[n] = next;
-  return taken;
+  return head + taken;
 }
 
 static void on_readable(Conn *c) {

@@ -112,7 +112,8 @@ typedef struct {
   const char *host;
   int ports[MAX_PORTS], port_count;
   int conns, window, payload_length, processes, room;
-  double seconds, rate;                      // rate: events a second, of all connections and processes
+  double seconds, warm_up, patience;
+  double rate;                               // events a second, of all connections and processes
   bool keep_alive, binary;
   Pids servers, beside;
 } Options;

@@ -12,12 +12,14 @@
 //   --keep-alive       handshakes: on connections that stay
 //   --binary           echo: the argument is a binary attachment
 //   --processes N      of the load generator, each with its share of CONNS
+//   --warm-up SECONDS  before messages and handshakes count; 1 unless given
+//   --patience SECONDS for the last answers; 10 unless given
 //   --pid PID          of a server, repeatable: processor time and memory are read at the edges of what is measured
 //   --beside PID       the same of what stands beside the servers, a proxy or Redis
 //
 // PORT may be several, with commas between: connections go to them in turn. PAYLOAD is in bytes. The server must acknowledge
 // event "m" with its argument, broadcast the argument of "b" as "b", join the room that "join" names and acknowledge it,
-// and send the second argument of "r" as "r" to the room that the first names. Messages and handshakes run for a second before they
+// and send the second argument of "r" as "r" to the room that the first names. Messages and handshakes run for the warm-up before they
 // count, and end when all that was asked for has been answered; conn, hold and browser count from the first
 // connection to the last. The latency of `open` counts from the moment at which an event was due.
 //
@@ -33,13 +35,13 @@
 
 #include "loadgen.h"
 
-Options options = {.window = 1, .payload_length = 64, .processes = 1};
+Options options = {.window = 1, .payload_length = 64, .processes = 1, .warm_up = 1, .patience = 10};
 
 static int usage(const char *why) {
   fprintf(stderr,
           "loadgen: %s\nusage: loadgen echo|open|polls|bcast|rooms|conn|hold|browser|handshakes HOST PORT[,PORT] CONNS "
           "SECONDS [WINDOW PAYLOAD] [--rate R] [--room N] [--binary] [--keep-alive] [--processes N] [--pid PID] "
-          "[--beside PID]\n",
+          "[--beside PID] [--warm-up SECONDS] [--patience SECONDS]\n",
           why);
   return 2;
 }
@@ -54,7 +56,8 @@ static bool parse_flags(int argc, char **argv) {
   static const struct option known[] = {
       {"pid", required_argument, NULL, 'p'},       {"beside", required_argument, NULL, 'q'}, {"rate", required_argument, NULL, 'r'},
       {"room", required_argument, NULL, 'g'},      {"binary", no_argument, NULL, 'b'},       {"keep-alive", no_argument, NULL, 'k'},
-      {"processes", required_argument, NULL, 'n'}, {0}};
+      {"processes", required_argument, NULL, 'n'}, {"warm-up", required_argument, NULL, 'w'},
+      {"patience", required_argument, NULL, 't'},  {0}};
   for (int flag; (flag = getopt_long(argc, argv, "", known, NULL)) != -1;) {
     switch (flag) {
       case 'p': if (!add_pid(&options.servers, optarg)) return false; break;
@@ -62,6 +65,8 @@ static bool parse_flags(int argc, char **argv) {
       case 'r': options.rate = atof(optarg); break;
       case 'g': options.room = atoi(optarg); break;
       case 'n': options.processes = atoi(optarg); break;
+      case 'w': options.warm_up = atof(optarg); break;
+      case 't': options.patience = atof(optarg); break;
       case 'b': options.binary = true; break;
       case 'k': options.keep_alive = true; break;
       default: return false;

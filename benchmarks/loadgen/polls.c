@@ -77,7 +77,7 @@ static void take_packet(Conn *c, const char *at, const char *end) {
 }
 
 static void take_posted(Conn *twin, const char *body) {
-  if (strcmp(body, "ok")) fault(CHANGED, "a POST was answered with %.40s", body);
+  if (strcasecmp(body, "ok")) fault(CHANGED, "a POST was answered with %.40s", body);
   twin->step--;
   if (twin->twin->step == CONNECTING) conn_get(twin->twin);
   else next_round(twin->twin);

@@ -13,9 +13,7 @@
 
 #include "loadgen.h"
 
-#define WARM_UP 1.0     // seconds
-#define PATIENCE 90.0   // for all to connect
-#define DRAIN 10.0      // for the last answers
+#define PATIENCE 90.0   // seconds for all to connect
 #define AFTERMATH 0.2   // in which something could still come twice
 
 Progress progress;
@@ -58,7 +56,7 @@ static bool open_all(void) {
     connections_wait(20);
     if (since(begun) > PATIENCE) { fault(REFUSED, "%d connections did not open", progress.opening); return false; }
   }
-  return run_until_idle(DRAIN);
+  return run_until_idle(options.patience);
 }
 
 static void open_measured(void) { open_all(); meet(); }
@@ -105,11 +103,11 @@ static void run_process(void) {
       meet();
       options.scenario->start();
     } else for (int i = 0; i < progress.conns; i++) options.scenario->open(i);
-    run_for(WARM_UP);
+    run_for(options.warm_up);
     meet();
     measure(run_measured);
     progress.finishing = true;
-    run_until_idle(DRAIN);
+    run_until_idle(options.patience);
     run_for(AFTERMATH);
   }
   if (options.scenario->end) options.scenario->end();
