@@ -10,21 +10,52 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import click
 import msgspec
 
 from benchmarks.chaos.cluster import Broken, Cluster, running_cluster
-from benchmarks.chaos.nodes import node_killed
+from benchmarks.chaos.consumers import slow_consumers
+from benchmarks.chaos.crowds import CROWD_SETTINGS, churn, crowd
+from benchmarks.chaos.descriptors import FILES, out_of_descriptors
+from benchmarks.chaos.nodes import DRAIN_SETTINGS, node_killed, rolling_restart
+from benchmarks.chaos.proxies import proxy_killed, proxy_replaced
+from benchmarks.chaos.relay import redis_down, redis_frozen
 from benchmarks.chaos.rows import Row, as_json, as_markdown
 from benchmarks.chaos.sizes import Sizes
 
 BUILD = Path(__file__).parents[1] / "build"
-FAULTS: dict[str, Callable[[Cluster, Sizes], Row]] = {
-    "node-killed": node_killed,
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is done to a cluster.
+
+    Args:
+        do: Does it, and measures.
+        settings: Of the cluster, as environment variables.
+        files: Descriptors that each process of it may have, if not as many as this one.
+    """
+
+    do: Callable[[Cluster, Sizes], Row]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    files: int | None = None
+
+
+FAULTS = {
+    "node-killed": Fault(node_killed),
+    "rolling-restart": Fault(rolling_restart, DRAIN_SETTINGS),
+    "proxy-killed": Fault(proxy_killed),
+    "proxy-replaced": Fault(proxy_replaced),
+    "redis-down": Fault(redis_down),
+    "redis-frozen": Fault(redis_frozen),
+    "crowd": Fault(crowd, CROWD_SETTINGS),
+    "slow-consumers": Fault(slow_consumers),
+    "churn": Fault(churn, CROWD_SETTINGS),
+    "descriptors": Fault(out_of_descriptors, files=FILES),
 }
 
 
@@ -57,10 +88,11 @@ def _chosen(only: str) -> list[str]:
 def _measured(name: str, sizes: Sizes) -> Row:
     """One fault, done to a cluster of its own."""
     BUILD.mkdir(exist_ok=True)
-    begun = time.monotonic()
+    begun, fault = time.monotonic(), FAULTS[name]
     try:
-        with running_cluster(sizes.nodes, BUILD / f"chaos-{name}.log") as cluster:
-            row = FAULTS[name](cluster, sizes)
+        log = BUILD / f"chaos-{name}.log"
+        with running_cluster(sizes.nodes, log, files=fault.files, **fault.settings) as cluster:
+            row = fault.do(cluster, sizes)
     except Broken as exc:
         row = Row(name, "the fault can be done and is over in time", broken=[str(exc)])
     verdict = "holds" if row.holds else f"DOES NOT HOLD: {'; '.join(row.broken)}"

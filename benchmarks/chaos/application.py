@@ -15,32 +15,29 @@ from rtserver import Server, Socket
 io = Server()
 
 
-@io.on_connect
-def welcome(socket: Socket) -> None:
+ROOM = "talkers"
+
+
+@io.on("join")
+def join(socket: Socket) -> int | None:
+    """Hear what is said from now on; acknowledged with the node's slot."""
+    socket.join(ROOM)
     cluster = io.statistics().cluster
-    socket.emit("welcome", None if cluster is None else cluster.slot)
+    return None if cluster is None else cluster.slot
 
 
 @io.on("ask")
+@io.on("m")
 def ask(socket: Socket, number: Any) -> Any:
+    """``m`` is what the load generator calls it."""
     return number
 
 
 @io.on("say")
-def say(socket: Socket, speaker: int, number: int) -> int:
-    """Everybody hears it, the speaker too, in numbers without gaps."""
-    io.emit("said", speaker, number)
+def say(socket: Socket, speaker: int, number: int, padding: str) -> int:
+    """Everybody in the room hears it, the speaker too."""
+    io.to(ROOM).emit("said", speaker, number, padding)
     return number
-
-
-@io.on("enter")
-def enter(socket: Socket, room: str) -> None:
-    socket.join(room)
-
-
-@io.on("fill")
-def fill(socket: Socket, room: str, payload: str) -> None:
-    io.to(room).emit("filling", payload)
 
 
 @io.on("facts")

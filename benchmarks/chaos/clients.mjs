@@ -2,7 +2,8 @@
 //
 // usage: node clients.mjs URL, with one command as JSON in each line of the standard input, and one answer for each:
 //   {"do": "open", "kinds": ["websocket", …], "first": 0, "quick": false}   one client for each; quick: back at once
-//   {"do": "talk", "speakers": [0, 7], "ask": 500, "say": 250}   count anew; everybody asks, and some speak, so often in ms
+//   {"do": "talk", "speakers": [0, 7], "ask": 500, "say": 250, "padding": 0}   count anew; everybody asks, and some speak, so
+//                   often in ms, with so many bytes more
 //   {"do": "hush"}    nobody says anything new; answered once every question is answered or given up
 //   {"do": "bounce"}  every client loses its transport at once
 //   {"do": "look"}    how many are connected, and away since when
@@ -16,6 +17,20 @@ const PATIENCE = 10_000; // ms for an answer
 const TRANSPORTS = { websocket: ["websocket"], polling: ["polling"], upgrade: ["polling", "websocket"] };
 const PARALLEL = 100; // clients being opened at any moment
 const clients = [];
+const sayings = new Map(); // when each broadcast was begun, and on which node
+
+// Connections are kept, as browsers keep them. The client's XMLHttpRequest for Node would send a request anew whose kept
+// connection was reset, but never ends the new one and waits for ever; told of no reuse, it reports the error.
+class KeepingAgent extends http.Agent {
+  constructor() {
+    super({ keepAlive: true });
+  }
+
+  reuseSocket(socket, request) {
+    super.reuseSocket(socket, request);
+    request.prependListener("error", () => (request.reusedSocket = false));
+  }
+}
 
 class Client {
   constructor(id, kind, quick) {
@@ -25,45 +40,52 @@ class Client {
     this.awaySince = performance.now();
     this.opened = false;
     this.clear();
-    const agent = new http.Agent({ keepAlive: true });
+    const agent = new KeepingAgent();
     const haste = quick ? { reconnectionDelay: 1, randomizationFactor: 0 } : {};
     const own = kind === "websocket" ? {} : { agent };
     this.socket = io(url, { forceNew: true, autoConnect: false, transports: TRANSPORTS[kind], ...own, ...haste });
     this.socket.on("connect", () => this.back());
     this.socket.on("disconnect", (reason) => this.gone(reason));
-    this.socket.on("welcome", (slot) => {
-      this.slot = slot;
-      this.slots.push(slot);
-    });
-    this.socket.on("said", (speaker, number) => this.hear(speaker, number));
+    this.socket.on("said", (speaker, number) => this.hear(speaker, number, performance.now()));
     this.socket.on("connect_error", () => this.refused++);
   }
 
   clear() {
     Object.assign(this, { slots: [], reasons: [], away: [], refused: 0, waits: [], said: 0, taken: 0, told: 0 });
-    Object.assign(this, { asked: 0, answered: 0, wrong: 0, pending: 0, heard: {} });
+    Object.assign(this, { asked: 0, answered: 0, wrong: 0, pending: 0, heard: {}, lost: [], lateWithin: 0, lateAcross: 0 });
     if (this.slot !== null) this.slots.push(this.slot);
   }
 
   back() {
     if (this.opened) this.away.push((performance.now() - this.awaySince) / 1e3);
     this.awaySince = null;
-    this.opened = true;
-    this.onOpen?.();
+    // It is in the room from then on, and hears all that is said.
+    this.socket.emit("join", (slot) => {
+      this.slot = slot;
+      this.slots.push(slot);
+      this.opened = true;
+      this.onOpen?.();
+    });
   }
 
   gone(reason) {
     this.awaySince = performance.now();
+    this.lost.push(this.awaySince / 1e3);
     this.reasons.push(reason);
   }
 
   // Numbers of a speaker come without gaps and in order; what does not is counted.
-  hear(speaker, number) {
+  hear(speaker, number, now) {
     const heard = (this.heard[speaker] ??= { numbers: new Set(), last: -1, doubled: 0, disordered: 0 });
     if (heard.numbers.has(number)) heard.doubled++;
     else if (number < heard.last) heard.disordered++;
     heard.numbers.add(number);
     heard.last = Math.max(heard.last, number);
+    const saying = sayings.get(`${speaker} ${number}`);
+    if (!saying) return;
+    const late = (now - saying.at) / 1e3;
+    if (saying.slot === this.slot) this.lateWithin = Math.max(this.lateWithin, late);
+    else this.lateAcross = Math.max(this.lateAcross, late);
   }
 
   ask() {
@@ -80,10 +102,12 @@ class Client {
     });
   }
 
-  say() {
+  say(padding) {
     if (!this.socket.connected) return;
     this.pending++;
-    this.socket.timeout(PATIENCE).emit("say", this.id, this.said++, (error) => {
+    const number = this.said++;
+    sayings.set(`${this.id} ${number}`, { at: performance.now(), slot: this.slot });
+    this.socket.timeout(PATIENCE).emit("say", this.id, number, padding, (error) => {
       this.pending--;
       if (!error) this.taken++;
     });
@@ -98,9 +122,10 @@ class Client {
       doubled += one.doubled;
       disordered += one.disordered;
     }
-    const { id, kind, slots, reasons, away, refused, waits, said, taken, asked, answered, wrong } = this;
-    const counted = { id, kind, slots, reasons, away, refused, waits, said, taken, asked, answered, wrong };
-    return { ...counted, heard, doubled, disordered, connected: this.socket.connected };
+    const { id, kind, slots, reasons, lost, away, refused, waits, said, taken, asked, answered, wrong } = this;
+    const counted = { id, kind, slots, reasons, lost, away, refused, waits, said, taken, asked, answered, wrong };
+    const late = { late_within: this.lateWithin, late_across: this.lateAcross };
+    return { ...counted, ...late, heard, doubled, disordered, connected: this.socket.connected };
   }
 }
 
@@ -127,7 +152,9 @@ function open(kinds, first, quick) {
   });
 }
 
-function talk({ speakers, ask, say }) {
+function talk({ speakers, ask, say, padding }) {
+  sayings.clear();
+  const filling = "x".repeat(padding);
   for (const client of clients) client.clear();
   const every = (milliseconds, act) => {
     // Not all in the same moment.
@@ -135,7 +162,7 @@ function talk({ speakers, ask, say }) {
   };
   for (const client of clients) {
     if (ask) every(ask, () => client.ask());
-    if (speakers.includes(client.id)) every(say, () => client.say());
+    if (speakers.includes(client.id)) every(say, () => client.say(filling));
   }
 }
 

@@ -6,9 +6,11 @@ kept by ``rtserver keep``, as in the ``Procfile``.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -28,8 +30,9 @@ BIN = Path(sys.executable).parent
 APPLICATION = "benchmarks.chaos.application:io"
 PROCFILE = """\
 node: exec rtserver keep rtserver serve --host 127.0.0.1 --port 0 $RTSERVER_APP
-proxy: exec rtserver keep python -m proxy
+proxy: exec rtserver keep python -m proxy --replace
 """
+POLLING = "/socket.io/?EIO=4&transport=polling"
 PATIENCE = 60.0
 LOOK_EVERY = 0.02
 
@@ -199,6 +202,11 @@ class Cluster:
             return None
         return said[0]
 
+    def proxy_pid(self) -> int:
+        """0 if there is none that says so."""
+        said = self.proxy()
+        return 0 if said is None else int(said["pid"])
+
     def in_rotation(self, slot: int) -> bool:
         """Whether the proxy sends new clients to a node."""
         said = self.proxy()
@@ -208,12 +216,19 @@ class Cluster:
         return all(self.in_rotation(slot) for slot in self.slots)
 
     def serves(self) -> bool:
-        """Whether a new client gets a session within a second."""
+        """Whether a new client gets a session, and may leave it, within a second."""
+        connection = http.client.HTTPConnection(*self.address, timeout=1.0)
         try:
-            answer = httpx.get(f"{self.url}/socket.io/?EIO=4&transport=polling", trust_env=False, timeout=1.0)
-        except httpx.TransportError:
+            connection.request("GET", POLLING)
+            body = connection.getresponse().read()
+            if not body.startswith(b"0{"):
+                return False
+            connection.request("POST", f"{POLLING}&sid={json.loads(body[1:])['sid']}", b"1")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
             return False
-        return answer.status_code == 200 and answer.text.startswith("0{")
+        finally:
+            connection.close()
 
 
 @contextmanager
@@ -236,6 +251,7 @@ def running_cluster(nodes: int, log: Path, *, files: int | None = None, **settin
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RTSERVER_")}
         environment |= {
             "RTSERVER_RUN_DIR": str(folder / "run"),
+            "RTSERVER_SECRET": secrets.token_urlsafe(32),
             "RTSERVER_REDIS_URL": f"redis://:chaos@127.0.0.1:{free_port()}/0",
             **settings,
         }

@@ -30,6 +30,7 @@ class Report:
         kind: ``websocket``, ``polling`` or ``upgrade``.
         slots: The nodes it was on, the first one first.
         reasons: Why it lost its connection, each time.
+        lost: When it lost it, in seconds of its process's clock, each time.
         away: Seconds until it had another one, each time.
         refused: Attempts to connect that failed.
         waits: Seconds until each of its questions was answered.
@@ -39,6 +40,8 @@ class Report:
         answered: Those that were answered.
         wrong: Those that were answered with something else.
         heard: The numbers that came, by the speaker.
+        late_within: Seconds that the slowest broadcast of a client of its own node took.
+        late_across: The same of clients of other nodes.
         doubled: Broadcasts that came twice.
         disordered: Broadcasts that came after a later one.
         connected: Whether it is now.
@@ -48,6 +51,7 @@ class Report:
     kind: str
     slots: tuple[int, ...]
     reasons: tuple[str, ...]
+    lost: tuple[float, ...]
     away: tuple[float, ...]
     refused: int
     waits: tuple[float, ...]
@@ -56,6 +60,8 @@ class Report:
     asked: int
     answered: int
     wrong: int
+    late_within: float
+    late_across: float
     heard: dict[int, frozenset[int]]
     doubled: int
     disordered: int
@@ -80,6 +86,8 @@ class Losses:
         disordered: Deliveries that came after a later one.
         delivered: Deliveries that came.
         slowest: Seconds of the slowest answer.
+        late_within: Seconds of the slowest delivery to a client of the same node.
+        late_across: The same to clients of other nodes.
     """
 
     steady: int
@@ -90,6 +98,8 @@ class Losses:
     disordered: int
     delivered: int
     slowest: float
+    late_within: float
+    late_across: float
 
     @property
     def none(self) -> bool:
@@ -114,18 +124,21 @@ def losses_of(reports: Sequence[Report]) -> Losses:
         disordered=sum(one.disordered for one in steady),
         delivered=delivered,
         slowest=max((wait for one in steady for wait in one.waits), default=0.0),
+        late_within=max((one.late_within for one in steady), default=0.0),
+        late_across=max((one.late_across for one in steady), default=0.0),
     )
 
 
-def missed_numbers(reports: Sequence[Report], numbers: int) -> int:
-    """How many of each speaker's first broadcasts any steady client lacks, told apart by speaker and node."""
-    lost: set[tuple[int, int, int]] = set()
+def missed_broadcasts(reports: Sequence[Report]) -> int:
+    """How many broadcasts of a steady client did not reach some other node; each is counted once for each node."""
     steady = [one for one in reports if one.steady]
-    for speaker in (one for one in steady if one.said):
-        for listener in steady:
-            for number in set(range(min(numbers, speaker.said))) - listener.heard.get(speaker.id, frozenset()):
-                lost.add((speaker.id, listener.slots[0], number))
-    return len(lost)
+    missed = {
+        (speaker.id, number, listener.slots[0])
+        for speaker in steady
+        for listener in steady
+        for number in set(range(speaker.said)) - listener.heard.get(speaker.id, frozenset())
+    }
+    return len(missed)
 
 
 class Load:
@@ -158,9 +171,10 @@ class Load:
         for process in self._processes:
             self._answer(process)
 
-    def talk(self, speakers: Sequence[int] = (), *, ask: float = 0.0, say: float = 1.0) -> None:
-        """Count anew; everybody asks and ``speakers`` broadcast, every so many seconds."""
-        self._tell({"do": "talk", "speakers": list(speakers), "ask": round(ask * 1e3), "say": round(say * 1e3)})
+    def talk(self, speakers: Sequence[int] = (), *, ask: float = 0.0, say: float = 1.0, padding: int = 0) -> None:
+        """Count anew; everybody asks and ``speakers`` broadcast, every so many seconds and with so many bytes."""
+        every = {"ask": round(ask * 1e3), "say": round(say * 1e3)}
+        self._tell({"do": "talk", "speakers": list(speakers), "padding": padding, **every})
 
     def hush(self) -> None:
         """Nobody begins anything new; returns when every question is answered or given up."""
