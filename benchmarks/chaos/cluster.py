@@ -30,7 +30,7 @@ BIN = Path(sys.executable).parent
 APPLICATION = "benchmarks.chaos.application:io"
 PROCFILE = """\
 node: exec rtserver keep rtserver serve --host 127.0.0.1 --port 0 $RTSERVER_APP
-proxy: exec rtserver keep python -m proxy --replace
+proxy: exec rtserver keep --listen $RTSERVER_PROXY_LISTEN python -m proxy
 """
 POLLING = "/socket.io/?EIO=4&transport=polling"
 PATIENCE = 60.0

@@ -25,6 +25,8 @@ from types import FrameType
 import click
 import httpx
 
+from rtserver.cli.orphans import end_with_parent
+
 BUNDLED = "rtserver.handlers.app:io"
 BUNDLED_NEEDS = ("alembic", "argon2", "jwt", "sqlalchemy")
 # Seconds that the other nodes have when one is ready.
@@ -32,9 +34,9 @@ REST_WITHIN = 15.0
 READY_EVERY = 0.2
 # The repository's ``Procfile`` says the same, for those who run honcho themselves.
 PROCFILE = """\
-redis: exec rtserver redis
+redis: exec rtserver keep rtserver redis
 node: exec rtserver keep rtserver serve --host 127.0.0.1 --port 0 $RTSERVER_APP
-proxy: exec rtserver keep python -m proxy
+proxy: exec rtserver keep --listen ${RTSERVER_PROXY_LISTEN:-127.0.0.1:8000} python -m proxy
 """
 
 
@@ -120,7 +122,10 @@ class _Run:
         # Not the terminal's signals, but ours, reach what runs: each of them once.
         what = ["-f", str(procfile), "-d", str(Path.cwd()), "-e", os.devnull, "-c", f"node={nodes}"]
         self._honcho = subprocess.Popen(
-            [sys.executable, "-m", "honcho", "start", *what], env=environment, start_new_session=True
+            [sys.executable, "-m", "honcho", "start", *what],
+            env=environment,
+            start_new_session=True,
+            preexec_fn=end_with_parent(signal.SIGTERM),  # noqa: PLW1509 - there is one thread
         )
 
     def run(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,6 +70,61 @@ def test_what_dies_is_run_again_and_is_told_once_to_end(tmp_path: Path, number: 
         os.killpg(process.pid, number)
         assert process.wait(10) == 0
     assert log.read_text().splitlines() == ["begun", "begun", "begun", f"told {number.value}"]
+
+
+def test_what_is_kept_ends_when_its_keeper_is_killed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    with command("keep", sys.executable, "-c", KEPT, str(log)) as process:
+        kept = int(line(process))
+        process.kill()
+        try:
+            # Until the end of its output, which both of them have held.
+            assert process.communicate(timeout=10)[0] == ""
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(kept, signal.SIGKILL)
+    assert log.read_text().splitlines() == ["begun", f"told {signal.SIGTERM.value}"]
+
+
+# Answers one client on the listening socket that it is given, and dies.
+SERVES_ONE = """
+import os, socket
+assert os.environ["LISTEN_FDS"] == "1"
+sock, _ = socket.socket(fileno=3).accept()
+sock.sendall(str(os.getpid()).encode())
+os._exit(1)
+"""
+
+
+def test_clients_wait_for_the_next_one_and_are_not_refused() -> None:
+    port = free_port()
+    with command("keep", "--listen", f"127.0.0.1:{port}", sys.executable, "-c", SERVES_ONE):
+        seen: list[bytes] = []
+        while len(seen) < 3:
+            try:
+                sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+            except ConnectionRefusedError:
+                # Before the keeper listens; afterwards somebody always does.
+                assert not seen
+                continue
+            with sock:
+                seen.append(sock.recv(100))
+        assert len(set(seen)) == 3
+        assert b"" not in seen
+
+
+@pytest.mark.parametrize(
+    ("address", "complaint"),
+    [
+        ("nonsense", "Error: address: 'nonsense' is not allowed; expected host:port, [ipv6]:port, or unix:/path\n"),
+        ("192.0.2.1:80", "Error: cannot listen on 192.0.2.1:80: Cannot assign requested address\n"),
+    ],
+)
+def test_where_a_keeper_cannot_listen_is_said_in_one_line(address: str, complaint: str) -> None:
+    with command("keep", "--listen", address, "true") as process:
+        assert process.communicate(timeout=10)[1] == complaint
+        assert process.returncode == 1
 
 
 def test_what_cannot_be_run_is_said_so() -> None:
