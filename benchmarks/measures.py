@@ -43,7 +43,7 @@ EVERY = ("rtserver", "rtserver-async", "rtserver-full", "node", "bun", "python-s
 PAIR = ("rtserver", "node")
 
 
-def echo(conns: int, window: int, payload: int, *flags: str, seconds: float = 2) -> tuple[str, ...]:
+def echo(conns: int, window: int, payload: int, *flags: str, seconds: float = 1.5) -> tuple[str, ...]:
     return ("echo", str(conns), str(seconds), str(window), str(payload), *flags)
 
 
@@ -51,7 +51,7 @@ def _broadcast(size: int, servers: tuple[str, ...] = FOUR[:3]) -> Measure:
     return Measure(
         f"broadcast-{size}",
         f"broadcast to {size:,}",
-        ("bcast", str(size), "2", "1", "64"),
+        ("bcast", str(size), "1.5", "1", "64"),
         servers,
         family="broadcasts",
         size=size,
@@ -59,7 +59,7 @@ def _broadcast(size: int, servers: tuple[str, ...] = FOUR[:3]) -> Measure:
 
 
 def _rooms(size: int) -> Measure:
-    load = ("rooms", "1000", "2", "1", "64", "--room", str(size))
+    load = ("rooms", "1000", "1.5", "1", "64", "--room", str(size))
     return Measure(f"rooms-{size}", f"to rooms of {size}, 1,000 clients", load, family="rooms", size=size)
 
 
@@ -75,7 +75,7 @@ def _latency(percent: int) -> Measure:
     return Measure(
         f"latency-{percent}",
         f"echo at {percent} % of what the server can do, from when it was due",
-        ("open", "100", "3", "1", "64"),
+        ("open", "100", "2", "1", "64"),
         warm=echo(100, 4, 64),
         family="latency",
         size=percent,
@@ -87,7 +87,7 @@ def _cluster(nodes: int) -> Measure:
     return Measure(
         f"nodes-{nodes}",
         f"broadcast to 1,000 by {nodes} node{'s' if nodes > 1 else ''} and Redis",
-        ("bcast", "1000", "2", "1", "64"),
+        ("bcast", "1000", "1.5", "1", "64"),
         PAIR,
         nodes=nodes,
         family="nodes",
@@ -98,15 +98,17 @@ def _cluster(nodes: int) -> Measure:
 MEASURES = (
     Measure("echo", "echo, 100 connections, 4 under way on each", echo(100, 4, 64), EVERY),
     Measure("echo1", "echo, 100 connections, one at a time", echo(100, 1, 64)),
-    Measure("broadcast", "broadcast to 1,000", ("bcast", "1000", "2", "1", "64"), FOUR, family="broadcasts", size=1000),
+    Measure(
+        "broadcast", "broadcast to 1,000", ("bcast", "1000", "1.5", "1", "64"), FOUR, family="broadcasts", size=1000
+    ),
     *(_broadcast(size) for size in (10, 100, 10_000)),
     *(_rooms(size) for size in (10, 100)),
     *(_payload(size) for size in (16, 1_024, 16_384, 65_536)),
     *(_payload(size, binary=True) for size in (1_024, 65_536)),
     *(_latency(percent) for percent in (25, 50, 75)),
-    Measure("polls", "echo by polling, 100 clients, one at a time", ("polls", "100", "2", "1", "64"), FOUR),
-    Measure("handshakes", "polling handshakes, each on a new connection", ("handshakes", "50", "2")),
-    Measure("handshakes-kept", "polling handshakes, connections kept", ("handshakes", "50", "2", "--keep-alive")),
+    Measure("polls", "echo by polling, 100 clients, one at a time", ("polls", "100", "1.5", "1", "64"), FOUR),
+    Measure("handshakes", "polling handshakes, each on a new connection", ("handshakes", "50", "1.5")),
+    Measure("handshakes-kept", "polling handshakes, connections kept", ("handshakes", "50", "1.5", "--keep-alive")),
     Measure("connects", "WebSocket connects", ("conn", "3000", "0.5"), warm=("conn", "1000", "0")),
     Measure(
         "browser",

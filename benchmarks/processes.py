@@ -18,7 +18,7 @@ __all__ = ["BUILD", "BUN", "HERE", "PEERS", "Answer", "TurnFailed", "build_loadg
 
 LOADGEN = BUILD / "loadgen"
 LOAD_TIMEOUT = 240.0
-SETTLE = 1.0  # seconds after the warm-up, for its connections to be forgotten
+SETTLE = 0.5  # seconds after the warm-up, for its connections to be forgotten
 TICKS_PER_SECOND = 100.0  # of /proc/stat
 KB_PER_MB = 1024
 # Before a command, what it may run on: the first processor, and the others.

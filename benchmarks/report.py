@@ -26,12 +26,21 @@ BUSY = 0.1  # of one processor, used by others: from here on the table says so
 class Results:
     """The answers of all turns, by measure and server, and the turns that failed."""
 
-    turns: int
+    turns: int = 0
     answers: dict[str, dict[str, list[Answer]]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     def add(self, measure: str, server: str, answer: Answer) -> None:
         self.answers.setdefault(measure, {}).setdefault(server, []).append(answer)
+
+    def add_turn(self, turn: Results) -> None:
+        """Take what a whole turn has found."""
+        self.turns += 1
+        self.failures += turn.failures
+        for measure, rows in turn.answers.items():
+            for server, answers in rows.items():
+                for answer in answers:
+                    self.add(measure, server, answer)
 
     def values(self, measure: str, server: str, figure: Figure) -> list[float]:
         return [getattr(answer, figure) for answer in self.answers.get(measure, {}).get(server, [])]

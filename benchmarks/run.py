@@ -4,7 +4,8 @@ usage: run.py, with ONLY=echo,broadcast and TURNS=1 in the environment for a qui
 its checks, 2 for a mistake in the settings; a bar that is not met is printed, and is no failure of the run.
 
 Rule: only a full run, all measures and three turns or more, writes ``results.json`` and ``results.md`` here. Others
-leave theirs in ``build/``, so that a quick look never passes for a result.
+leave theirs in ``build/``, so that a quick look never passes for a result. They are written after every turn, and a run
+that is interrupted ends with the turns that it has finished.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from measures import MEASURES, Measure
 from processes import BUILD, HERE, Answer, TurnFailed, build_loadgen, raise_file_limit, take_turn
@@ -35,18 +37,30 @@ def main() -> int:
         return 2
     build_loadgen()
     raise_file_limit()
-    results = measure_all(chosen, turns)
-    text = as_markdown(results)
-    full = len(chosen) == len(MEASURES) and turns >= FULL_TURNS
-    folder = HERE if full else BUILD
-    folder.joinpath("results.json").write_text(json.dumps(as_json(results), indent=1, ensure_ascii=False) + "\n")
-    folder.joinpath("results.md").write_text(text)
-    print(f"\n{text}\nwritten to {folder.relative_to(HERE.parent)}/results.json and results.md")
+    results = Results()
+    try:
+        measure_all(results, chosen, turns)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {results.turns} turns were finished")
+    if not results.turns:
+        return 1
+    folder = folder_of(results, chosen).relative_to(HERE.parent)
+    print(f"\n{as_markdown(results)}\nwritten to {folder}/results.json and results.md")
     if missed := results.bars_not_met():
         print(f"\n*** {missed} of the bars NOT MET: see above ***")
     if results.failures:
         print(f"\n*** {len(results.failures)} turns FAILED their checks: see above ***")
     return 1 if results.failures else 0
+
+
+def folder_of(results: Results, chosen: Sequence[Measure]) -> Path:
+    return HERE if len(chosen) == len(MEASURES) and results.turns >= FULL_TURNS else BUILD
+
+
+def write(results: Results, folder: Path) -> None:
+    text = json.dumps(as_json(results), indent=1, ensure_ascii=False)
+    folder.joinpath("results.json").write_text(text + "\n")
+    folder.joinpath("results.md").write_text(as_markdown(results))
 
 
 def chosen_measures() -> list[Measure]:
@@ -64,24 +78,23 @@ def chosen_turns() -> int:
     return int(given)
 
 
-def measure_all(chosen: Sequence[Measure], turns: int) -> Results:
+def measure_all(results: Results, chosen: Sequence[Measure], turns: int) -> None:
     """Turn by turn, so that what others do to the machine meanwhile falls on every measure alike."""
-    results = Results(turns)
-    steps = [
-        (measure, turn, server)
+    by_turn = [
+        [(measure, server) for measure in chosen if turn <= (measure.turns or turns) for server in measure.servers]
         for turn in range(1, turns + 1)
-        for measure in chosen
-        if measure.turns is None or turn <= measure.turns
-        for server in measure.servers
     ]
     with _progress() as progress:
-        task = progress.add_task("", total=len(steps))
-        for measure, turn, server in steps:
-            progress.update(task, description=f"turn {turn}, {measure.name}, {server}")
-            said = _step(results, measure, turn, server)
-            progress.console.print(f"{measure.name}, turn {turn}, {server}: {said}", markup=False, soft_wrap=True)
-            progress.advance(task)
-    return results
+        task = progress.add_task("", total=sum(map(len, by_turn)))
+        for turn, steps in enumerate(by_turn, 1):
+            taken = Results()
+            for measure, server in steps:
+                progress.update(task, description=f"turn {turn}, {measure.name}, {server}")
+                said = _step(taken, measure, turn, server)
+                progress.console.print(f"{measure.name}, turn {turn}, {server}: {said}", markup=False, soft_wrap=True)
+                progress.advance(task)
+            results.add_turn(taken)
+            write(results, folder_of(results, chosen))
 
 
 def _progress() -> Progress:
