@@ -203,3 +203,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 def _counter(name: str, text: str, value: float) -> Metric:
     return CounterMetricFamily(name, text, value=value)
+
+
+# Every server has health and metrics beside Engine.IO, wherever it was made.
+Server.app_factory = create_app

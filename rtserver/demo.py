@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
+from rtserver import Ack, Server, Socket
 from rtserver.config import Options
-from rtserver.core.acks import Ack
-from rtserver.core.socket import Socket
-from rtserver.server import Server
 
 
 def create_demo(**options: Unpack[Options]) -> Server:

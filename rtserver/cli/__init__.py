@@ -1,29 +1,41 @@
-"""The command line, one module for each command."""
+"""The command line, one module for each command.
+
+Rule: a command is loaded when it is given, so that those which stand beside nodes take little of the machine.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import ClassVar
+
 import click
 
-from rtserver.cli.cluster import cluster
-from rtserver.cli.contracts import asyncapi_command, typescript_command
-from rtserver.cli.drain import drain
-from rtserver.cli.emit import emit
-from rtserver.cli.keep import keep
-from rtserver.cli.local_redis import redis_command
-from rtserver.cli.serving import serve
+
+class _Commands(click.Group):
+    homes: ClassVar = {
+        "asyncapi": ("contracts", "asyncapi_command"),
+        "cluster": ("cluster", "cluster"),
+        "drain": ("drain", "drain"),
+        "emit": ("emit", "emit"),
+        "keep": ("keep", "keep"),
+        "redis": ("local_redis", "redis_command"),
+        "serve": ("serving", "serve"),
+        "typescript": ("contracts", "typescript_command"),
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.homes)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.homes:
+            return None
+        module, name = self.homes[cmd_name]
+        command = getattr(import_module(f"{__name__}.{module}"), name)
+        assert isinstance(command, click.Command)
+        return command
 
 
-@click.group()
+@click.group(cls=_Commands)
 @click.version_option(package_name="rtserver")
 def main() -> None:
     """A Socket.IO server on Trio."""
-
-
-main.add_command(serve)
-main.add_command(drain)
-main.add_command(cluster)
-main.add_command(redis_command)
-main.add_command(keep)
-main.add_command(emit)
-main.add_command(asyncapi_command)
-main.add_command(typescript_command)

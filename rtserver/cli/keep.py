@@ -24,7 +24,7 @@ import click
 
 from rtserver.cli.orphans import end_with_parent
 from rtserver.errors import ConfigurationError
-from rtserver.transports.node import open_listener
+from rtserver.transports.listening import open_listener
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
