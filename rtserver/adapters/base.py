@@ -123,6 +123,9 @@ class NamespaceView(Protocol):
     def encode(self, args: Sequence[Any], ack_id: int | None, compress: bool) -> Outbound:
         """Make an event ready for sending."""
 
+    def deliver(self, sockets: Iterable[Any], message: Outbound, volatile: bool, args: Sequence[Any]) -> None:
+        """Send a broadcast's message to sockets of this node. ``args`` is what it was made of."""
+
     def next_ack_id(self) -> int: ...
 
     def start_task(self, task: Callable[[], Awaitable[None]]) -> None:

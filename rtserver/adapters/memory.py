@@ -115,10 +115,8 @@ class MemoryAdapter:
 
     def deliver(self, message: Outbound, args: Sequence[Any], target: Target, flags: Flags) -> None:
         """Send a message that is ready to the sockets of this node."""
-        volatile = flags.volatile
         # A socket that is not let in drops it by itself.
-        for socket in self._addressed(target):
-            socket.deliver(message, volatile, args)
+        self.namespace.deliver(self._addressed(target), message, flags.volatile, args)
 
     def broadcast_with_ack(
         self, args: Sequence[Any], target: Target, flags: Flags, answers: PendingAnswers

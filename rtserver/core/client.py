@@ -47,6 +47,7 @@ class ClientSession(Protocol):
 
     opened_at: float
     binding: Callable[[Any], bool] | None
+    outlet: Callable[[bytes], int] | None
 
     @property
     def request(self) -> HttpRequest: ...

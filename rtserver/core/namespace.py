@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -18,6 +18,7 @@ import structlog
 from rtserver.adapters.base import Adapter, AdapterFactory, Gathered
 from rtserver.config import Config
 from rtserver.core.broadcast import Broadcast, RemoteSocket, event_name
+from rtserver.core.delivery import deliver_to
 from rtserver.core.handlers import Registry
 from rtserver.core.rooms import new_socket_id
 from rtserver.core.socket import Socket
@@ -43,6 +44,9 @@ class NamespaceHost(Protocol):
     slow_handlers: int
 
     def start_task(self, task: Callable[[], Awaitable[None]]) -> None: ...
+
+    def count_sent(self, packets: int, size: int) -> None:
+        """``packets`` Engine.IO packets, of ``size`` bytes together, have gone straight to their sockets."""
 
     def namespace_empty(self, namespace: Namespace) -> None:
         """The last socket has left a dynamic namespace."""
@@ -143,6 +147,11 @@ class Namespace(Sending, Registering):
 
     def encode(self, args: Sequence[Any], ack_id: int | None, compress: bool) -> Outbound:
         return self.parser.encode_event(self.name, args, ack_id, compress=compress)
+
+    def deliver(self, sockets: Iterable[Any], message: Outbound, volatile: bool, args: Sequence[Any]) -> None:
+        straight = deliver_to(sockets, message, volatile, args)
+        if straight:
+            self._host.count_sent(straight * message.count, straight * len(message.frames))
 
     def next_ack_id(self) -> int:
         return next(self._ack_ids)

@@ -49,10 +49,10 @@ class Socket:
 
     __slots__ = (
         "_acks",
-        "_any_outgoing",
         "_client",
         "_data",
         "any_listeners",
+        "any_outgoing",
         "auth",
         "connected",
         "entries",
@@ -60,6 +60,7 @@ class Socket:
         "memberships",
         "namespace",
         "recovered",
+        "session",
         "user",
         "worker",
     )
@@ -74,10 +75,11 @@ class Socket:
         self.memberships: set[Room] | None = None
         self.entries: Entries | None = None
         self._client = client
+        self.session = client.session
         self._data: dict[str, Any] | None = None
         self._acks: dict[int, AckListener] | None = None
         self.any_listeners: list[Callable[..., Any]] | None = None
-        self._any_outgoing: list[Callable[..., Any]] | None = None
+        self.any_outgoing: list[Callable[..., Any]] | None = None
         self.worker: Worker | None = None
 
     def __repr__(self) -> str:
@@ -109,7 +111,7 @@ class Socket:
     @property
     def transport(self) -> str:
         """``polling`` or ``websocket``: how the client is connected right now."""
-        return self._client.session.transport_name
+        return self.session.transport_name
 
     # Rooms.
 
@@ -214,18 +216,18 @@ class Socket:
             context = chain(EmitContext(self.namespace, name, args, socket=self))
             name, args = context.event, context.args
         message = self.namespace.parser.encode_event(self.namespace.name, (name, *args), ack_id)
-        if self._any_outgoing is not None:
-            self.tell(self._any_outgoing, (name, *args))
-        self._client.session.send(message)
+        if self.any_outgoing is not None:
+            self.tell(self.any_outgoing, (name, *args))
+        self.session.send(message)
 
     def deliver(self, message: Outbound, volatile: bool, args: Sequence[Any]) -> None:
         """Send a message that is ready: what broadcasts do."""
         if not self.connected:
             # Middleware has joined it to a room, and has not let it in yet.
             return
-        self._client.session.transport.send(message, volatile)
-        if self._any_outgoing is not None:
-            self.tell(self._any_outgoing, args)
+        self.session.transport.send(message, volatile)
+        if self.any_outgoing is not None:
+            self.tell(self.any_outgoing, args)
 
     # Sending to others.
 
@@ -270,13 +272,13 @@ class Socket:
 
     def on_any_outgoing(self, listener: Callable[..., None]) -> Callable[..., None]:
         """Call ``listener(event, *args)`` for every event sent to this socket."""
-        self._any_outgoing = [*(self._any_outgoing or ()), listener]
+        self.any_outgoing = [*(self.any_outgoing or ()), listener]
         return listener
 
     def off_any(self, listener: Callable[..., None]) -> None:
         """Stop ``on_any`` and ``on_any_outgoing`` for ``listener``."""
         self.any_listeners = [other for other in self.any_listeners or () if other != listener] or None
-        self._any_outgoing = [other for other in self._any_outgoing or () if other != listener] or None
+        self.any_outgoing = [other for other in self.any_outgoing or () if other != listener] or None
 
     def tell(self, listeners: Sequence[Callable[..., None]], args: Sequence[Any]) -> None:
         """Call listeners, whatever becomes of one of them."""
@@ -350,7 +352,7 @@ class Socket:
         """Acknowledge the event that came with ``ack_id``."""
         if self.connected:
             namespace = self.namespace
-            self._client.session.transport.send(namespace.parser.encode_ack(namespace.name, values, ack_id))
+            self.session.transport.send(namespace.parser.encode_ack(namespace.name, values, ack_id))
 
     # What its worker asks for.
 

@@ -72,6 +72,8 @@ class EngineSession:
         request: The handshake.
         handler: The layer above; set by the engine right after construction.
         paused: Whether the layer above has asked not to get more messages.
+        outlet: Takes frames and returns how many bytes of them have gone, or raises ``OSError``; None whenever a
+            message has to go through ``send``.
         binding: Asked whether a request that knows the sid may use the session; None for any.
     """
 
@@ -84,6 +86,7 @@ class EngineSession:
         "handler",
         "machine",
         "opened_at",
+        "outlet",
         "paused",
         "probe",
         "request",
@@ -102,6 +105,7 @@ class EngineSession:
         self.request = request
         self.opened_at = now
         self.paused = False
+        self.outlet: Callable[[bytes], int] | None = None
         self.binding: Callable[[Request], bool] | None = None
         self.probe: Probe | None = None
         self.scheduled_at = math.inf
@@ -306,6 +310,7 @@ class EngineSession:
         if self.probe is not None:
             probe, self.probe = self.probe, None
             probe.end(Ending.DISCARD)
+        self.outlet = None
         transport = self.transport
         if ending is Ending.FLUSH and transport.name == "polling":
             self._told_by = trio.current_time() + TELL_WITHIN

@@ -154,6 +154,38 @@ class RawWebSocket(Connection, WebSocket):
     def writable(self) -> bool:
         return (self._queue is None or self._corked) and not self._closing
 
+    def attach(self, session: EngineSession, *, probing: bool) -> None:
+        super().attach(session, probing=probing)
+        self._open_outlet()
+
+    def promote(self) -> Transport:
+        super().promote()
+        self._open_outlet()
+        return self
+
+    def _open_outlet(self) -> None:
+        """Nothing is in the way of a message: whoever sends to many may send straight to the socket."""
+        session = self.session
+        if session is None or self.probing or session.machine.closed:
+            return
+        if self._queue is None and self._window is None and not self._closing and not self._broken:
+            session.outlet = self.sock.send
+
+    def _close_outlet(self) -> None:
+        if self.session is not None and not self.probing:
+            self.session.outlet = None
+
+    def broken(self) -> bool:
+        self._close_outlet()
+        return super().broken()
+
+    def queue_rest(self, data: bytes, sent: int) -> bool:
+        self._close_outlet()
+        return super().queue_rest(data, sent)
+
+    def on_flushed(self) -> None:
+        self._open_outlet()
+
     def on_readable(self) -> None:
         try:
             data = self.sock.recv(RECEIVE_SIZE)
@@ -188,6 +220,7 @@ class RawWebSocket(Connection, WebSocket):
         if self._queue is not None or self._closing:
             self.take(items)
             return
+        self._close_outlet()
         self._queue = deque()
         self._corked = True
         self.take(items)
@@ -202,6 +235,7 @@ class RawWebSocket(Connection, WebSocket):
         self.queued = 0
         if queue:
             self.write(b"".join(queue))
+        self._open_outlet()
 
     def begin(self, rest: bytes) -> None:
         """Bytes that arrived together with the upgrade request."""

@@ -24,7 +24,8 @@ FAULTS = ("lost", "doubled", "reordered", "changed", "refused", "broken")
 # The message that a faulty server fails at: later than the first, and long before the last.
 AT = 10
 CONNECTIONS = 3
-PAYLOAD = "x" * 16
+# Longer than the number that a payload begins with.
+PAYLOAD = "x" * 32
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 

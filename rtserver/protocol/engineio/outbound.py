@@ -7,6 +7,7 @@ or compression need is made when first asked for, and kept.
 from __future__ import annotations
 
 import base64
+import copy
 
 from rtserver.protocol.websocket.deflate import deflate
 from rtserver.protocol.websocket.frames import binary_frame, text_frame
@@ -44,6 +45,14 @@ class Outbound:
             frames += map(binary_frame, attachments)
             self.frames = b"".join(frames)
             self.count = len(frames)
+
+    def rest(self, sent: int) -> Outbound:
+        """What a WebSocket still has to send once ``sent`` bytes of the frames have gone. It is no packet more."""
+        rest = copy.copy(self)
+        rest.frames = self.frames[sent:]
+        rest.compress = False
+        rest.count = 0
+        return rest
 
     def parts(self) -> tuple[bytes, ...]:
         """The packets as a polling payload has them."""

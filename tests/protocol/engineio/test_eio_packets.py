@@ -100,6 +100,14 @@ def test_a_text_message_is_one_frame() -> None:
     assert message.packets() == ['42["a"]']
 
 
+def test_what_is_left_of_a_message_goes_as_it_is_and_is_no_packet_more() -> None:
+    message = Outbound(b'2["a"]')
+    rest = message.rest(3)
+    assert rest.frames == message.frames[3:]
+    assert (rest.count, rest.compress) == (0, False)
+    assert (message.count, message.compress) == (1, True)
+
+
 def test_attachments_follow_their_packet() -> None:
     message = Outbound(b"52-[]", (b"\x01", b"\x02\x03"))
     assert message.frames == text_frame(b"452-[]") + binary_frame(b"\x01") + binary_frame(b"\x02\x03")
