@@ -21,7 +21,7 @@ CHAOS_NPM := $(call npm_stamps,benchmarks/chaos)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check webui contracts screenshots bench plots bench-check bench-baseline chaos format clean
+.PHONY: help run test check webui contracts screenshots bench plots bench-check bench-baseline chaos format clean autobahn
 
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -84,6 +84,10 @@ bench-baseline: $(BENCH_STAMP) $(BENCH_NPM) ## Measure benchmarks/baseline.json 
 chaos: $(CLUSTER_STAMP) $(CHAOS_NPM) ## Do each fault of a bad day to a cluster under load, and measure what must hold
 	@scripts/apt-install gcc gcc libc6-dev
 	$(BIN)/python -m benchmarks.chaos $(if $(ONLY),--only $(ONLY)) $(CHAOS_ARGS)
+
+autobahn: $(RUN_STAMP) ## Run Autobahn's WebSocket test suite: WSTEST is its command, CASES some of them
+	@test -n "$(WSTEST)" || { echo "WSTEST is not set: say where the suite's wstest is" >&2; exit 2; }
+	$(BIN)/python tests/autobahn/run.py "$(WSTEST)" $(CASES)
 
 format: $(DEV_STAMP) ## Format, and mend what the linter can mend
 	$(BIN)/ruff check --fix

@@ -197,11 +197,6 @@ class Server(Sending, Registering, Users):
         """The same, and wait for what each of them answers; ``silent`` is the number of those that do not."""
         return await self.main.server_side_call(event, *args)
 
-    def count_sent(self, packets: int, size: int) -> None:
-        counters = self.engine.counters
-        counters.packets_out += packets
-        counters.bytes_out += size
-
     # What the engine asks.
 
     def admit(self, request: Request) -> Awaitable[None] | None:

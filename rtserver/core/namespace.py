@@ -34,6 +34,20 @@ log = structlog.get_logger("rtserver.namespace")
 Matcher: TypeAlias = Callable[[str, Auth], bool | Awaitable[bool]]
 
 
+class SentCounters(Protocol):
+    """What has been sent, by whatever way."""
+
+    bytes_out: int
+    packets_out: int
+
+
+class CountingEngine(Protocol):
+    """The part of the engine that counts."""
+
+    @property
+    def counters(self) -> SentCounters: ...
+
+
 class NamespaceHost(Protocol):
     """What a namespace needs of the server."""
 
@@ -43,10 +57,10 @@ class NamespaceHost(Protocol):
     quiet: LimitedLog
     slow_handlers: int
 
-    def start_task(self, task: Callable[[], Awaitable[None]]) -> None: ...
+    @property
+    def engine(self) -> CountingEngine: ...
 
-    def count_sent(self, packets: int, size: int) -> None:
-        """``packets`` Engine.IO packets, of ``size`` bytes together, have gone straight to their sockets."""
+    def start_task(self, task: Callable[[], Awaitable[None]]) -> None: ...
 
     def namespace_empty(self, namespace: Namespace) -> None:
         """The last socket has left a dynamic namespace."""
@@ -151,7 +165,9 @@ class Namespace(Sending, Registering):
     def deliver(self, sockets: Iterable[Any], message: Outbound, volatile: bool, args: Sequence[Any]) -> None:
         straight = deliver_to(sockets, message, volatile, args)
         if straight:
-            self._host.count_sent(straight * message.count, straight * len(message.frames))
+            counters = self._host.engine.counters
+            counters.packets_out += straight * message.count
+            counters.bytes_out += straight * len(message.frames)
 
     def next_ack_id(self) -> int:
         return next(self._ack_ids)
