@@ -45,6 +45,7 @@ _HOMES = {
     "rtserver.events": ("Event", "event"),
     "rtserver.protocol.socketio.json_parser": ("JSONParser",),
     "rtserver.protocol.socketio.msgpack_parser": ("MsgpackParser",),
+    "rtserver.recovery": ("ConnectionStateRecovery",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -33,6 +33,7 @@ from rtserver.errors import (
 from rtserver.events import Event, event
 from rtserver.protocol.socketio.json_parser import JSONParser
 from rtserver.protocol.socketio.msgpack_parser import MsgpackParser
+from rtserver.recovery import ConnectionStateRecovery
 from rtserver.server import Server
 
 __version__: str
@@ -45,6 +46,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectContext",
     "ConnectRefused",
+    "ConnectionStateRecovery",
     "Cookie",
     "Cors",
     "Disconnected",

@@ -109,6 +109,7 @@ class ServerCollector(Collector):
         yield from _node(statistics)
         yield from _cluster(statistics)
         yield from _relay(statistics)
+        yield from _recovery(statistics)
         yield from _of_middleware(self._server)
 
 
@@ -169,6 +170,17 @@ def _relay(statistics: ServerStatistics) -> Iterable[Metric]:
     yield _counter("rtserver_relay_lost", "Messages given up while the relay was away", relay.lost)
     yield _counter("rtserver_relay_refused", "Messages of other nodes that were not what they should be", relay.refused)
     yield _counter("rtserver_relay_connects", "Connections to the relay", relay.connects)
+
+
+def _recovery(statistics: ServerStatistics) -> Iterable[Metric]:
+    recovery = statistics.recovery
+    if recovery is None:
+        return
+    yield _counter("rtserver_recovered", "Sockets that went on where they had been", recovery.recovered)
+    yield _counter("rtserver_recovery_failed", "Sockets that wanted to and had to begin anew", recovery.afresh)
+    yield _gauge("rtserver_recovery_sessions", "Sockets remembered that were cut off", recovery.sessions)
+    yield _gauge("rtserver_recovery_packets", "Events kept for those that may miss them", recovery.packets)
+    yield _gauge("rtserver_recovery_bytes", "Their size", recovery.bytes)
 
 
 def _node(statistics: ServerStatistics) -> Iterable[Metric]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from rtserver.errors import ConfigurationError
+from rtserver.recovery import ConnectionStateRecovery, read_recovery
 from rtserver.types import Secret, TransportName
 
 ENVIRONMENT_PREFIX = "RTSERVER_"
@@ -89,6 +90,7 @@ class Options(TypedDict, total=False):
     cors: Cors | Sequence[str] | str | None
     serve_client: bool | str | Path
     cleanup_empty_child_namespaces: bool
+    connection_state_recovery: ConnectionStateRecovery | Mapping[str, Any] | float | bool | None
     slow_handler: float
     api_page: bool
     api_title: str
@@ -138,6 +140,7 @@ class Config:
         cors: Allowed origins; None allows only pages of the host that the request names.
         serve_client: Serve ``socket.io.js`` and the like from the npm package; a path says where it is.
         cleanup_empty_child_namespaces: Whether a dynamic namespace goes when its last socket leaves.
+        connection_state_recovery: How long, and within which bounds, a client that was cut off may come back.
         slow_handler: Seconds after which a plain handler is named as blocking the loop.
         api_page: Whether ``/asyncapi`` tells everybody which events there are.
         api_title: What that page and the AsyncAPI document call the application.
@@ -184,6 +187,7 @@ class Config:
     cors: Cors | None = None
     serve_client: bool | Path = True
     cleanup_empty_child_namespaces: bool = True
+    connection_state_recovery: ConnectionStateRecovery | None = None
     slow_handler: float = 0.05
     api_page: bool = True
     api_title: str = "Socket.IO server"
@@ -233,7 +237,7 @@ class Config:
 
 def read_text(variable: str, name: str, text: str) -> Any:
     """The value that ``text`` (of an environment variable or a flag) gives the setting ``name``."""
-    if name in _TEXTS:
+    if name in _TEXTS or name == "connection_state_recovery":
         return text
     if name == "transports":
         return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -389,6 +393,7 @@ _CONVERSIONS = {
     "cookie": _cookie,
     "cors": _cors,
     "serve_client": _serve_client,
+    "connection_state_recovery": read_recovery,
     "api_title": _line,
     "api_version": _line,
 }

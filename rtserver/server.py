@@ -26,12 +26,13 @@ from rtserver.core.admission import Admission, AllowRequest
 from rtserver.core.broadcast import Broadcast
 from rtserver.core.client import Client
 from rtserver.core.directory import Directory
+from rtserver.core.encoding import parser_for
 from rtserver.core.namespace import Matcher, Namespace, NamespaceStatistics, ParentNamespace
 from rtserver.core.pipeline import Middleware, check_emit_hooks, overrides
+from rtserver.core.recovery import Recovery, RecoveryStatistics
 from rtserver.core.surface import Registering, Sending
 from rtserver.core.users import Users
 from rtserver.logs import LimitedLog
-from rtserver.protocol.socketio.json_parser import JSONParser
 from rtserver.protocol.socketio.parser import Parser
 from rtserver.transports.asgi import ASGIApp, EngineAsgi, answer_lifespan
 from rtserver.transports.engine import Engine, EngineStatistics
@@ -49,7 +50,7 @@ B = TypeVar("B", bound=Callable[[], Awaitable[None]])
 class ServerStatistics:
     """What a node holds and has counted.
 
-    ``node`` is None behind an ASGI server, ``cluster`` when it is alone, ``relay`` when no adapter reaches others.
+    None: ``node`` behind an ASGI server, ``cluster`` alone, ``relay`` without other nodes, ``recovery`` if it is off.
     """
 
     clients: int
@@ -60,6 +61,7 @@ class ServerStatistics:
     node: NodeStatistics | None
     cluster: ClusterStatistics | None
     relay: RelayStatistics | None
+    recovery: RecoveryStatistics | None
 
 
 class Server(Sending, Registering, Users):
@@ -90,7 +92,8 @@ class Server(Sending, Registering, Users):
         self._options = cast(dict[str, Any], options)
         self._parser = parser
         self.config = Config.of(self._options)
-        self.parser = parser or _json_parser(self.config)
+        self.parser = parser or parser_for(self.config)
+        self.recovery = Recovery.of(self.config)
         self._adapter = adapter
         self.adapter_factory = adapter or adapter_for(self.config)
         self.engine = Engine(self.config, self)
@@ -125,7 +128,8 @@ class Server(Sending, Registering, Users):
         merged = {**self._options, **cast(dict[str, Any], options)}
         self.config = Config.of(merged)
         self._options = merged
-        self.parser = self._parser or _json_parser(self.config)
+        self.parser = self._parser or parser_for(self.config)
+        self.recovery = Recovery.of(self.config)
         self.engine = Engine(self.config, self)
         self.adapter_factory = self._adapter or adapter_for(self.config)
         for namespace in self.namespaces.values():
@@ -280,6 +284,8 @@ class Server(Sending, Registering, Users):
             if (keep := getattr(self.adapter_factory, "run", None)) is not None:
                 await nursery.start(keep)
             task_status.started()
+            if self.recovery is not None:
+                nursery.start_soon(self.recovery.run)
             for task in self._background:
                 nursery.start_soon(task)
             for member in self._directory.middleware():
@@ -390,8 +396,5 @@ class Server(Sending, Registering, Users):
             node=None if self._site is None else self._site.node.statistics(),
             cluster=None if self._site is None else self._site.statistics(),
             relay=relay_of(self.adapter_factory),
+            recovery=None if self.recovery is None else self.recovery.statistics(),
         )
-
-
-def _json_parser(config: Config) -> JSONParser:
-    return JSONParser(max_attachments=config.max_attachments, max_depth=config.max_depth)

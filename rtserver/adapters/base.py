@@ -120,8 +120,12 @@ class NamespaceView(Protocol):
 
     name: str
 
-    def encode(self, args: Sequence[Any], ack_id: int | None, compress: bool) -> Outbound:
-        """Make an event ready for sending."""
+    @property
+    def event(self) -> Callable[[Sequence[Any], Target, Flags], Outbound]:
+        """Makes an event ready for sending, and keeps it for those who may miss it."""
+
+    def question(self, args: Sequence[Any], ack_id: int, compress: bool) -> Outbound:
+        """Make an event that wants to be acknowledged ready for sending."""
 
     def deliver(self, sockets: Iterable[Any], message: Outbound, volatile: bool, args: Sequence[Any]) -> None:
         """Send a broadcast's message to sockets of this node. ``args`` is what it was made of."""
@@ -161,6 +165,9 @@ class Adapter(Protocol):
 
     def remove(self, socket: LocalSocket) -> None:
         """A socket is gone, and out of every room."""
+
+    def suspend(self, socket: LocalSocket) -> None:
+        """A socket was cut off and may come back: it counts as gone, and gets what is sent to its rooms."""
 
     def join(self, socket: LocalSocket, room: Room) -> None: ...
 

@@ -23,6 +23,8 @@ class MemoryAdapter:
     def __init__(self, namespace: NamespaceView) -> None:
         self.namespace = namespace
         self._sockets: dict[str, LocalSocket] = {}
+        # Those that were cut off, with their rooms. Most servers have none.
+        self._away: dict[str, LocalSocket] = {}
         self._rooms: dict[Room, dict[LocalSocket, None]] = {}
 
     # Membership.
@@ -32,8 +34,15 @@ class MemoryAdapter:
         if (room := self._rooms.get(socket.id)) is not None:
             room[socket] = None
 
+    def suspend(self, socket: LocalSocket) -> None:
+        del self._sockets[socket.id]
+        self._away[socket.id] = socket
+
     def remove(self, socket: LocalSocket) -> None:
-        self._sockets.pop(socket.id, None)
+        # One that is refused may have asked to go on as another one, whose id it has.
+        for known in (self._sockets, self._away):
+            if known.get(socket.id) is socket:
+                del known[socket.id]
         for room in list(socket.memberships or ()):
             self._drop(socket, room)
         socket.memberships = None
@@ -47,7 +56,7 @@ class MemoryAdapter:
             return
         members = self._rooms.get(room)
         if members is None:
-            owner = self._sockets.get(room)
+            owner = self._owner(room)
             members = self._rooms[room] = {} if owner is None else {owner: None}
         members[socket] = None
         if socket.memberships is None:
@@ -70,7 +79,7 @@ class MemoryAdapter:
             return
         members.pop(socket, None)
         # The own room of a connected socket stays, empty: see ``leave``.
-        if not members and room not in self._sockets:
+        if not members and self._owner(room) is None:
             del self._rooms[room]
 
     def rooms_of(self, socket: LocalSocket) -> AbstractSet[Room]:
@@ -81,7 +90,10 @@ class MemoryAdapter:
         return rooms
 
     def local_rooms(self) -> Mapping[Room, int]:
-        return {room: len(members) for room, members in self._rooms.items() if members}
+        if not self._away:
+            return {room: len(members) for room, members in self._rooms.items() if members}
+        away = set(self._away.values())
+        return {room: here for room, members in self._rooms.items() if (here := len(members.keys() - away))}
 
     def local_sockets(self, target: Target) -> Sequence[LocalSocket]:
         # Middleware may put a socket into rooms that is not let in yet, and may never be.
@@ -91,6 +103,8 @@ class MemoryAdapter:
         rooms, excluded = target.rooms, target.excluded
         if not rooms:
             found: Iterable[LocalSocket] = self._sockets.values()
+            if self._away:
+                found = [*found, *self._away.values()]
         elif len(rooms) == 1:
             (room,) = rooms
             found = self._members(room)
@@ -105,13 +119,17 @@ class MemoryAdapter:
         members = self._rooms.get(room)
         if members is not None:
             return members
-        owner = self._sockets.get(room)
+        owner = self._owner(room)
         return () if owner is None else (owner,)
+
+    def _owner(self, room: Room) -> LocalSocket | None:
+        """The socket whose own room it is."""
+        return self._sockets.get(room) or self._away.get(room)
 
     # Reaching sockets.
 
     def broadcast(self, args: Sequence[Any], target: Target, flags: Flags) -> None:
-        self.deliver(self.namespace.encode(args, None, flags.compress), args, target, flags)
+        self.deliver(self.namespace.event(args, target, flags), args, target, flags)
 
     def deliver(self, message: Outbound, args: Sequence[Any], target: Target, flags: Flags) -> None:
         """Send a message that is ready to the sockets of this node."""
@@ -128,7 +146,7 @@ class MemoryAdapter:
     def ask(self, args: Sequence[Any], target: Target, flags: Flags, answers: PendingAnswers) -> Callable[[], None]:
         """Ask the sockets of this node for acknowledgements."""
         ack_id = self.namespace.next_ack_id()
-        message = self.namespace.encode(args, ack_id, flags.compress)
+        message = self.namespace.question(args, ack_id, flags.compress)
         asked = self.local_sockets(target)
         answers.expect(len(asked))
 
@@ -161,7 +179,9 @@ class MemoryAdapter:
 
     def sockets_join(self, target: Target, flags: Flags, rooms: Sequence[Room]) -> None:
         refused: LimitExceeded | None = None
-        for socket in self.local_sockets(target):
+        for socket in self._addressed(target):
+            if self._sockets.get(socket.id) is not socket and self._away.get(socket.id) is not socket:
+                continue
             try:
                 socket.join(*rooms)
             except LimitExceeded as exc:

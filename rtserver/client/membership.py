@@ -8,6 +8,7 @@ it is back.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol
@@ -24,6 +25,10 @@ from rtserver.client.transport import Wire
 from rtserver.errors import ConfigurationError, Disconnected, ProtocolError
 from rtserver.protocol.socketio.packet import Packet, PacketType
 from rtserver.types import TransportName
+
+# What rtserver and the reference's streams adapter append to events. What other servers append looks like any text, so
+# it stays among the arguments, as in JavaScript.
+OFFSET = re.compile(r"[0-9]{13}-[0-9]{1,20}")
 
 
 class State(Enum):
@@ -189,6 +194,9 @@ class Membership:
     async def _take_event(self, packet: Packet) -> None:
         name, *args = packet.data
         session, ack_id = self._session, packet.id
+        offset = self._take_offset(packet)
+        if args and offset is not None and OFFSET.fullmatch(offset):
+            args.pop()
 
         def answer(values: Sequence[Any]) -> None:
             # An answer to a session that has ended would be taken for another one's.
@@ -197,8 +205,13 @@ class Membership:
 
         received = Received(str(name), tuple(args), Ack(None if ack_id is None else answer))
         await self.dispatcher.take(received)
-        if self._pid is not None and args and isinstance(args[-1], str):
-            self._offset = args[-1]
+        if offset is not None:
+            self._offset = offset
+
+    def _take_offset(self, packet: Packet) -> str | None:
+        """By what the server knows how far the client has come. Source: socket.io-client 4.8, ``emitEvent``."""
+        last = packet.data[-1]
+        return last if self._pid is not None and packet.id is None and isinstance(last, str) else None
 
     async def _take_connect(self, data: Any) -> None:
         sid = data.get("sid") if isinstance(data, dict) else None

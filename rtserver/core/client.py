@@ -20,7 +20,7 @@ from rtserver.core.admission import Admission
 from rtserver.core.dispatch import take_event
 from rtserver.core.handshake import Handshake, HttpRequest
 from rtserver.core.namespace import Namespace
-from rtserver.core.pipeline import ConnectContext, compose
+from rtserver.core.pipeline import ConnectContext
 from rtserver.core.socket import Socket
 from rtserver.errors import ConnectRefused, EncodeError, ProtocolError
 from rtserver.logs import LimitedLog
@@ -281,17 +281,16 @@ class Client:
 
     def _ask(self, namespace: Namespace, auth: Auth) -> None:
         """Run the connect middleware, in place unless it waits."""
-        socket = Socket(namespace, self, namespace.new_socket_id(), auth)
-        registry = namespace.registry
-        if not registry.middleware:
+        socket = namespace.new_socket(self, auth)
+        chain = socket.admission()
+        if chain is None:
             self._admit(socket)
             return
         assert self._joining is not None
         self._joining[namespace.name] = socket
         namespace.joining += 1
-        chain = compose(registry.middleware, "connect", lambda context: None)
         try:
-            result = chain(ConnectContext(socket, auth))
+            result = chain(ConnectContext(socket, socket.auth))
         except Exception as exc:  # noqa: BLE001 - logged there
             self._refuse_socket(socket, exc)
             return
@@ -316,6 +315,7 @@ class Client:
 
     def _admit(self, socket: Socket) -> None:
         namespace = socket.namespace
+        socket.settle()
         if self.session.closed or self._joining is None:
             namespace.adapter.remove(socket)
             namespace.became_empty()
@@ -326,9 +326,7 @@ class Client:
         self.sockets[namespace.name] = socket
         if self._incomplete is None:
             self.deadline = None
-        socket.connected = True
-        namespace.add(socket)
-        self._send(Packet(PacketType.CONNECT, namespace.name, {"sid": socket.id}))
+        self._send(Packet(PacketType.CONNECT, namespace.name, socket.arrive()))
         socket.connect()
 
     def _refuse_socket(self, socket: Socket, exc: Exception) -> None:

@@ -11,15 +11,17 @@ import itertools
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import structlog
 
-from rtserver.adapters.base import Adapter, AdapterFactory, Gathered
+from rtserver.adapters.base import Adapter, AdapterFactory, Flags, Gathered, Target
 from rtserver.config import Config
 from rtserver.core.broadcast import Broadcast, RemoteSocket, event_name
 from rtserver.core.delivery import deliver_to
 from rtserver.core.handlers import Registry
+from rtserver.core.recovery import Recovery
 from rtserver.core.rooms import new_socket_id
 from rtserver.core.socket import Socket
 from rtserver.core.surface import Registering, Sending
@@ -28,6 +30,9 @@ from rtserver.logs import LimitedLog
 from rtserver.protocol.engineio.outbound import Outbound
 from rtserver.protocol.socketio.parser import Parser
 from rtserver.types import Auth
+
+if TYPE_CHECKING:
+    from rtserver.core.client import Client
 
 log = structlog.get_logger("rtserver.namespace")
 
@@ -54,6 +59,7 @@ class NamespaceHost(Protocol):
     config: Config
     parser: Parser
     adapter_factory: AdapterFactory
+    recovery: Recovery | None
     quiet: LimitedLog
     slow_handlers: int
 
@@ -88,18 +94,20 @@ class Namespace(Sending, Registering):
         name: Begins with a slash.
         sockets: Those of this node, by id.
         joining: How many are being looked at by connect middleware.
+        away: How many were cut off and are remembered.
+        event: Makes an event ready for sending.
         adapter: Its rooms, and the way to other nodes.
     """
 
     def __init__(self, name: str, host: NamespaceHost, registry: Registry, *, dynamic: bool = False) -> None:
         self.name = name
+        self._host = host
         self.configure(host.config, host.parser)
         self.sockets: dict[str, Socket] = {}
-        self.joining = 0
+        self.joining = self.away = 0
         self.dynamic = dynamic
         self.events_received = 0
         self.events_refused = 0
-        self._host = host
         self.registry = registry
         self._ack_ids = itertools.count()
         self.adapter: Adapter = host.adapter_factory(self)
@@ -109,6 +117,9 @@ class Namespace(Sending, Registering):
         self.config = config
         self.parser = parser
         self.slow_handler = config.slow_handler
+        self._recovery = recovery = self._host.recovery
+        self.event: Callable[[Sequence[Any], Target, Flags], Outbound]
+        self.event = self._event if recovery is None else partial(recovery.event, self)
 
     def adopt(self, adapter_factory: AdapterFactory) -> None:
         """Go by another adapter. Nobody is here yet."""
@@ -133,6 +144,12 @@ class Namespace(Sending, Registering):
     def new_socket_id(self) -> str:
         return new_socket_id()
 
+    def new_socket(self, client: Client, auth: Auth) -> Socket:
+        """A socket for a client that wants to join."""
+        if self._recovery is None:
+            return Socket(self, client, new_socket_id(), auth)
+        return self._recovery.new_socket(self, client, auth)
+
     def add(self, socket: Socket) -> None:
         """A socket has been let in."""
         self.sockets[socket.id] = socket
@@ -144,9 +161,21 @@ class Namespace(Sending, Registering):
         self.adapter.remove(socket)
         self.became_empty()
 
+    def suspend(self, socket: Socket) -> None:
+        """A socket was cut off, and is remembered."""
+        self.sockets.pop(socket.id, None)
+        self.away += 1
+        self.adapter.suspend(socket)
+
+    def resume(self, socket: Socket) -> None:
+        """A socket that was cut off is remembered no more."""
+        self.away -= 1
+        self.adapter.remove(socket)
+        self.became_empty()
+
     def became_empty(self) -> None:
         """A dynamic namespace without sockets may go, unless one is about to be let in."""
-        if self.dynamic and not self.sockets and not self.joining:
+        if self.dynamic and not self.sockets and not self.joining and not self.away:
             self._host.namespace_empty(self)
 
     def blocked(self, handler: str, seconds: float) -> None:
@@ -159,10 +188,18 @@ class Namespace(Sending, Registering):
     def start_task(self, task: Callable[[], Awaitable[None]]) -> None:
         self._host.start_task(task)
 
-    def encode(self, args: Sequence[Any], ack_id: int | None, compress: bool) -> Outbound:
+    def _event(self, args: Sequence[Any], target: Target, flags: Flags) -> Outbound:
+        return self.parser.encode_event(self.name, args, None, compress=flags.compress)
+
+    def question(self, args: Sequence[Any], ack_id: int, compress: bool) -> Outbound:
         return self.parser.encode_event(self.name, args, ack_id, compress=compress)
 
     def deliver(self, sockets: Iterable[Any], message: Outbound, volatile: bool, args: Sequence[Any]) -> None:
+        if self._recovery is not None:
+            # Each of them has a trail to leave.
+            for socket in sockets:
+                socket.deliver(message, volatile, args)
+            return
         straight = deliver_to(sockets, message, volatile, args)
         if straight:
             counters = self._host.engine.counters

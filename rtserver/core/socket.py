@@ -18,7 +18,7 @@ from rtserver.core.broadcast import Broadcast, event_name
 from rtserver.core.dispatch import run, run_in_place, run_job
 from rtserver.core.entering import Entries, ask_again, enter
 from rtserver.core.handshake import Handshake
-from rtserver.core.pipeline import EmitContext
+from rtserver.core.pipeline import ConnectContext, EmitContext, compose
 from rtserver.core.worker import Job, Worker
 from rtserver.errors import Disconnected, LimitExceeded
 from rtserver.events import Event
@@ -70,8 +70,7 @@ class Socket:
         self.namespace = namespace
         self.auth = auth
         self.user: Any = None
-        self.connected = False
-        self.recovered = False
+        self.connected = self.recovered = False
         self.memberships: set[Room] | None = None
         self.entries: Entries | None = None
         self._client = client
@@ -84,8 +83,6 @@ class Socket:
 
     def __repr__(self) -> str:
         return f"<Socket {self.id} in {self.namespace.name}>"
-
-    # What it knows.
 
     @property
     def client(self) -> Client:
@@ -121,7 +118,7 @@ class Socket:
         Raises:
             LimitExceeded: It would be in more rooms than ``max_rooms``.
         """
-        if not self.connected and not self._client.is_joining(self):
+        if not self.connected and not self.may_join():
             return
         adapter = self.namespace.adapter
         limit = self.namespace.config.max_rooms
@@ -305,7 +302,7 @@ class Socket:
         registry = self.namespace.registry
         for handler in registry.on_disconnecting:
             run_in_place(self, handler, ("disconnecting", reason), None)
-        self.namespace.remove(self)
+        self.depart(reason)
         acks, self._acks = self._acks, None
         for listener in (acks or {}).values():
             listener(None)
@@ -316,6 +313,28 @@ class Socket:
         worker, self.worker = self.worker, None
         if worker is not None:
             worker.end()
+
+    def depart(self, reason: DisconnectReason) -> None:
+        """Leave the rooms."""
+        self.namespace.remove(self)
+
+    def may_join(self) -> bool:
+        """Whether it can be in rooms although it is not connected."""
+        return self._client.is_joining(self)
+
+    def admission(self) -> Callable[[ConnectContext], Any] | None:
+        """Who is to be asked whether it may join; None if nobody."""
+        middleware = self.namespace.registry.middleware
+        return compose(middleware, "connect", lambda context: None) if middleware else None
+
+    def settle(self) -> None:
+        """Everybody has let it in, and it is not yet."""
+
+    def arrive(self) -> dict[str, str]:
+        """The socket is let in: what the client is told."""
+        self.connected = True
+        self.namespace.add(self)
+        return {"sid": self.id}
 
     # Events of the client.
 

@@ -15,10 +15,9 @@ import structlog
 import trio
 
 from rtserver.adapters.redis.backlog import MAX_MESSAGES
-from rtserver.adapters.redis.link import MAX_MESSAGE, RedisLink
+from rtserver.adapters.redis.link import RedisLink, check_size
 from rtserver.adapters.redis.replies import SHARDED, LinkState, OnMessage, RelayDown
 from rtserver.adapters.redis.target import ClusterTarget
-from rtserver.errors import LimitExceeded
 from rtserver.logs import LimitedLog
 
 log = structlog.get_logger("rtserver.redis")
@@ -104,8 +103,7 @@ class ClusterLink:
         if self._owners:
             self._link_of(channel).publish(channel, payload)
             return
-        if len(payload) > MAX_MESSAGE:
-            raise LimitExceeded(f"{len(payload)} bytes are too many for one message to other nodes")
+        check_size(payload)
         self._early.append((channel, payload))
         if len(self._early) > MAX_MESSAGES:
             self._early.popleft()

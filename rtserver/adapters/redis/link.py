@@ -56,6 +56,12 @@ LAST_RETRY = 2.0
 JOIN_WITHIN = 0.5
 
 
+def check_size(payload: bytes) -> None:
+    """Raises ``LimitExceeded`` if this is larger than a message may be."""
+    if len(payload) > MAX_MESSAGE:
+        raise LimitExceeded(f"{len(payload)} bytes are too many for one message to other nodes")
+
+
 class RedisLink:
     """A connection that comes back by itself.
 
@@ -117,8 +123,7 @@ class RedisLink:
         Raises:
             LimitExceeded: It is larger than a message may be.
         """
-        if len(payload) > MAX_MESSAGE:
-            raise LimitExceeded(f"{len(payload)} bytes are too many for one message to other nodes")
+        check_size(payload)
         self.published += 1
         self._queue(pack(self._verbs.publish, channel, payload), None)
 

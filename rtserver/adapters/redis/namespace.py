@@ -23,6 +23,7 @@ from rtserver.adapters.base import (
 )
 from rtserver.adapters.memory import MemoryAdapter
 from rtserver.adapters.redis import messages
+from rtserver.adapters.redis.link import check_size
 from rtserver.adapters.redis.messages import Asked, Dialect, Message, Outgoing, Question
 from rtserver.adapters.redis.replies import Link
 from rtserver.adapters.redis.requests import AckRequest, Request, Requests
@@ -81,10 +82,12 @@ class RedisNamespace(MemoryAdapter):
     # Out.
 
     def broadcast(self, args: Sequence[Any], target: Target, flags: Flags) -> None:
-        message = self.namespace.encode(args, None, flags.compress)
-        if not flags.local:
+        outgoing = None if flags.local else self.dialect.broadcast(args, target, flags)
+        if outgoing is not None:
             # What is too large for the others is refused before anybody has it.
-            self._say(self.dialect.broadcast(args, target, flags))
+            check_size(outgoing.payload)
+        message = self.namespace.event(args, target, flags)
+        self._say(outgoing)
         self.deliver(message, args, target, flags)
 
     def broadcast_with_ack(

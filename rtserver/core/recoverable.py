@@ -1,0 +1,236 @@
+"""A socket whose client may be cut off and come back: it leaves a trail, and goes on where the earlier one ended.
+
+Rule: who comes back is looked at anew. Middleware must find the same user, and the guards of the rooms that the
+client has entered are asked again; what they refuse now is neither restored nor sent. All is restored or nothing:
+a client that has missed what is not kept any more begins afresh, and knows it.
+Source: socket.io 4.8, ``Socket``, ``_onclose`` and ``RECOVERABLE_DISCONNECT_REASONS``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rtserver.adapters.base import Flags, Target
+from rtserver.core.entering import Entries
+from rtserver.core.pipeline import ConnectContext, EmitContext, compose
+from rtserver.core.socket import Socket
+from rtserver.core.window import Kept, KeptOutbound, Trail
+from rtserver.entropy import random_id
+from rtserver.protocol.engineio.outbound import Outbound
+from rtserver.types import Auth, DisconnectReason, Room
+
+if TYPE_CHECKING:
+    from rtserver.core.client import Client
+    from rtserver.core.namespace import Namespace
+    from rtserver.core.recovery import Recovery
+
+RECOVERABLE: frozenset[DisconnectReason] = frozenset(
+    [
+        "transport error",
+        "transport close",
+        "forced close",
+        "ping timeout",
+        "server shutting down",
+        "forced server close",
+    ]
+)
+
+
+class RecoverableSocket(Socket):
+    """A socket that is remembered for a while.
+
+    Args:
+        earlier: The one that it asks to go on as; itself remembered, or not yet known to be cut off.
+        start: The position of the last event that its client has received.
+
+    Attributes:
+        pid: The secret by which its client comes back.
+        trail: What it was sent.
+        away_until: While it is remembered: the time at which it is forgotten, on Trio's clock.
+    """
+
+    __slots__ = ("_asked", "_before", "_earlier", "_joined_as", "_recovery", "_start", "away_until", "pid", "trail")
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        client: Client,
+        auth: Auth,
+        recovery: Recovery,
+        earlier: RecoverableSocket | None = None,
+        start: int = 0,
+    ) -> None:
+        super().__init__(namespace, client, namespace.new_socket_id() if earlier is None else earlier.id, auth)
+        self.pid: str = random_id(15) if earlier is None else earlier.pid
+        self.trail = Trail(recovery.max_missed)
+        self.away_until: float | None = None
+        self._recovery = recovery
+        self._earlier = earlier
+        self._start = start
+        self._joined_as: Any = None
+        self._asked: set[Room] = set()
+        self._before: tuple[Any, dict[str, Any] | None] | None = None
+
+    # Joining.
+
+    def admission(self) -> Callable[[ConnectContext], Any] | None:
+        earlier = self._earlier
+        if earlier is None:
+            return super().admission()
+        if self._recovery.settings.skip_middlewares and not _expired(earlier.user):
+            self._joined_as = earlier._joined_as
+            return lambda context: self._return(earlier)
+        return compose(self.namespace.registry.middleware, "connect", self._looked_at)
+
+    def _looked_at(self, context: ConnectContext) -> Awaitable[None] | None:
+        """Middleware has let it in."""
+        earlier = self._earlier
+        if earlier is None:
+            return None
+        self._joined_as = _identity(self.user)
+        if self._joined_as != earlier._joined_as or (self.user is None and _expired(earlier.user)):
+            self._begin_afresh()
+            return None
+        return self._return(earlier)
+
+    def _return(self, earlier: RecoverableSocket) -> Awaitable[None] | None:
+        """It is who it was: ask about the rooms that the client has entered."""
+        self._before = (self.user, self._data)
+        if self.user is None:
+            # Nobody says at the door who it is; the application has found out inside.
+            self.user = earlier.user
+        self._data = {**earlier.data, **self.data}
+        if earlier.entries is None or not earlier.entries.rooms:
+            return None
+        self.entries = Entries()
+        self._asked = set(earlier.entries.rooms)
+        self.entries.rooms.update(self._asked)
+        return self.ask_again()
+
+    def settle(self) -> None:
+        earlier = self._earlier
+        if earlier is not None and earlier.connected:
+            # The server has not noticed yet that the client has lost that connection.
+            with self._expected():
+                earlier.client.session.fail("transport error")
+
+    def arrive(self) -> dict[str, str]:
+        if self._earlier is None:
+            self._joined_as = _identity(self.user)
+        else:
+            with self._expected():
+                if not self._go_on(self._earlier):
+                    self._begin_afresh()
+        self._earlier = self._before = None
+        self._recovery.live[self.pid] = self
+        return {**super().arrive(), "pid": self.pid}
+
+    @contextmanager
+    def _expected(self) -> Iterator[None]:
+        """While the earlier one goes the namespace is not empty."""
+        self.namespace.joining += 1
+        try:
+            yield
+        finally:
+            self.namespace.joining -= 1
+
+    def _go_on(self, earlier: RecoverableSocket) -> bool:
+        """Take everything over from the earlier one, and send what was missed; False if that cannot be done."""
+        recovery = self._recovery
+        if not recovery.remembers(earlier):
+            return False
+        entered = set() if earlier.entries is None else earlier.entries.rooms
+        allowed = set() if self.entries is None else self.entries.rooms
+        refused = entered - allowed
+        rooms = set(earlier.memberships or ()) - refused
+        missed = recovery.missed(earlier, self._start, refused)
+        recovery.forget(earlier)
+        if missed is None or not entered <= self._asked:
+            return False
+        # What it was taken out of while somebody thought about it stays left.
+        allowed &= entered
+        for room in rooms:
+            self.namespace.adapter.join(self, room)
+        for kept in missed:
+            if kept.message is not None:
+                self._client.session.send(kept.message)
+        earlier.trail.join(self.trail)
+        self.trail = earlier.trail
+        self.recovered = True
+        recovery.recovered += 1
+        return True
+
+    def _begin_afresh(self) -> None:
+        """It is somebody new, whatever it has asked for."""
+        if self._before is not None:
+            self.user, self._data = self._before
+        self._recovery.afresh += 1
+        self._earlier = self.entries = None
+        self.id = self.namespace.new_socket_id()
+        self.pid = random_id(15)
+
+    # Sending.
+
+    def _emit(self, name: str, args: Sequence[Any], ack_id: int | None) -> None:
+        if ack_id is not None:
+            super()._emit(name, args, ack_id)
+            return
+        chain = self.namespace.registry.emit_chain
+        if chain is not None:
+            context = chain(EmitContext(self.namespace, name, args, socket=self))
+            name, args = context.event, context.args
+        message = self._recovery.event(self.namespace, (name, *args), Target(frozenset((self.id,))), Flags())
+        if not self.connected and self._client.is_joining(self):
+            self._keep(message)
+            self._client.session.send(message)
+            return
+        # Its client may be back as another object, which handlers of this one do not know.
+        here = self if self.connected else self.namespace.sockets.get(self.id, self)
+        here.deliver(message, False, (name, *args))
+
+    def deliver(self, message: Outbound, volatile: bool, args: Sequence[Any]) -> None:
+        if self.connected:
+            self._keep(message)
+            super().deliver(message, volatile, args)
+        elif self.away_until is not None:
+            self._keep(message)
+
+    def _keep(self, message: Outbound) -> None:
+        if type(message) is KeptOutbound:
+            self.trail.add(message.kept)
+
+    # Leaving, and being away.
+
+    def depart(self, reason: DisconnectReason) -> None:
+        self._recovery.live.pop(self.pid, None)
+        if reason in RECOVERABLE:
+            self._recovery.remember(self)
+        else:
+            super().depart(reason)
+
+    def may_join(self) -> bool:
+        return self.away_until is not None or super().may_join()
+
+    def disconnect(self, close: bool = False) -> None:
+        if self.away_until is not None:
+            self._recovery.forget(self)
+        else:
+            super().disconnect(close)
+
+
+def without(missed: Sequence[Kept], refused: set[Room], allowed: set[Room]) -> list[Kept]:
+    """Those events that came by no refused room, or by another one as well."""
+    return [kept for kept in missed if kept.rooms.isdisjoint(refused) or not kept.rooms.isdisjoint(allowed)]
+
+
+def _identity(user: Any) -> Any:
+    """What makes two users the same: ``id``, or all of whatever the application takes for a user."""
+    return getattr(user, "id", user)
+
+
+def _expired(user: Any) -> bool:
+    expires_at = getattr(user, "expires_at", None)
+    return isinstance(expires_at, (int, float)) and expires_at <= time.time()
