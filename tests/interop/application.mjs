@@ -7,6 +7,7 @@ const variants = {
   plain: {},
   msgpack: { parser: msgpackParser },
   fast: { pingInterval: 300, pingTimeout: 1000 },
+  recovering: { connectionStateRecovery: {} },
   polling: { transports: ["polling"] },
   websocket: { transports: ["websocket"] },
   deflate: { perMessageDeflate: true },

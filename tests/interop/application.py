@@ -44,6 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "msgpack": {"parser": MsgpackParser()},
     "fast": {"ping_interval": 0.3, "ping_timeout": 1},
+    "recovering": {"connection_state_recovery": True},
     "polling": {"transports": ["polling"]},
     "websocket": {"transports": ["websocket"]},
     "deflate": {"per_message_deflate": True},

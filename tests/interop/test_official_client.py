@@ -44,6 +44,7 @@ AT_THE_END = [
     Run("asgi", "polling"),
     Run("asgi"),
 ]
+CUT_OFF = [Run("reference"), Run("front"), Run("asgi", "polling")]
 
 
 @cache
@@ -83,7 +84,14 @@ def test_at_the_end(scenario: str, wanted: Run) -> None:
     assert error is None, error
 
 
+@pytest.mark.parametrize("wanted", CUT_OFF, ids=ids)
+@pytest.mark.parametrize("scenario", [*scenarios("recovery.mjs"), ENDING])
+def test_cut_off(scenario: str, wanted: Run) -> None:
+    error = outcomes("recovery", wanted)[scenario]
+    assert error is None, error
+
+
 def test_every_scenario_is_a_test() -> None:
-    for kinds in ("messages,namespaces", "doors", "endings"):
+    for kinds in ("messages,namespaces", "doors", "endings", "recovery"):
         named = scenarios(*(f"{kind}.mjs" for kind in kinds.split(",")))
         assert sorted(outcomes(kinds, Run("front"))) == sorted([*named, ENDING])
