@@ -109,7 +109,8 @@ class Loop:
         try:
             while busy:
                 found = ready()
-                if not found:
+                # What was put off may have put something off in its turn, and nobody else would wake us for it.
+                if not found and not self._soon:
                     break
                 for fd, events in found:
                     # Nobody, if it was closed by one of those before it. If its number

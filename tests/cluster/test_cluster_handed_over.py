@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import pytest
 import trio
+import trio.testing
 
 from rtserver import Server, Socket
 from tests.behaviour.support import KEY, PATH, RawWebSocket, Record, sid_of
@@ -46,6 +47,26 @@ async def test_a_node_goes_on_with_a_connection_as_if_it_had_accepted_it(tmp_pat
             assert (await client.request("POST", f"{PATH}?{query}", b"40")).facts == (200, "ok")
             assert (await client.request("GET", f"{PATH}?{query}")).text.startswith('40{"sid":')
             await client.stream.aclose()
+        await site.end()
+
+
+async def test_what_comes_with_a_connection_is_answered_though_nothing_else_happens(tmp_path: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        site = await start_node(nursery, tmp_path / "run")
+        async with Caller(tmp_path / "run", 0) as proxy:
+            poller, accepted = await tcp_pair()
+            await proxy.pass_connection(accepted, HANDSHAKE)
+            target = f"{PATH}?{POLLING}&sid={sid_of((await poller.receive()).text)}"
+            await poller.send("GET", target)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            client, accepted = await tcp_pair()
+            await proxy.pass_connection(accepted, request(target, method="POST", body=b"40"))
+            # The answer to the poll is made after that to the POST, and no other event wakes the node for it.
+            with trio.fail_after(0.9):
+                assert (await poller.receive()).text.startswith('40{"sid":')
+                assert (await client.receive()).facts == (200, "ok")
+            await client.stream.aclose()
+            await poller.stream.aclose()
         await site.end()
 
 
