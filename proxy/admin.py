@@ -33,6 +33,8 @@ from proxy.values import read_address
 REQUEST_SECONDS = 5.0
 CALL_SECONDS = 5.0
 _MAX_DESCRIPTORS = 64
+# Askers at a time: a port is open to all of the machine, and none of them shall cost clients their descriptors.
+_MAX_ASKERS = 16
 
 log = structlog.get_logger("proxy")
 
@@ -126,32 +128,46 @@ def _listen_on(where: str) -> socket.socket:
 
 
 async def _accept(administered: Administered, sock: socket.socket, is_path: bool, nursery: trio.Nursery) -> None:
+    askers = trio.Semaphore(_MAX_ASKERS)
     while True:
+        await askers.acquire()
         await trio.lowlevel.wait_readable(sock)
         try:
             connection, _ = sock.accept()
         except OSError:
+            askers.release()
             await trio.sleep(0.1)
             continue
         if is_path and peer_uid(connection) not in (os.geteuid(), 0):
+            askers.release()
             connection.close()
         else:
-            nursery.start_soon(_serve, administered, connection, is_path)
+            nursery.start_soon(_serve, administered, connection, is_path, askers)
 
 
-async def _serve(administered: Administered, connection: socket.socket, may_order: bool) -> None:
-    stream = SocketStream(connection)
-    with connection, trio.move_on_after(REQUEST_SECONDS), contextlib.suppress(trio.BrokenResourceError):
-        received = b""
+async def _serve(
+    administered: Administered, connection: socket.socket, may_order: bool, askers: trio.Semaphore
+) -> None:
+    # Whoever asks may leave at any time, most of all a successor that is killed.
+    with contextlib.suppress(trio.BrokenResourceError, OSError):
         try:
-            while (found := split_head(received)) is None:
-                data = await stream.receive_some()
-                if not data:
-                    return
-                received += data
-            await _answer(administered, stream, parse_head(found[0]), may_order)
-        except BadRequest as exc:
-            await stream.send_all(answer(exc.status, msgspec.json.encode({"message": exc.message}), []))
+            with connection, trio.move_on_after(REQUEST_SECONDS):
+                await _serve_one(administered, SocketStream(connection), may_order)
+        finally:
+            askers.release()
+
+
+async def _serve_one(administered: Administered, stream: SocketStream, may_order: bool) -> None:
+    received = b""
+    try:
+        while (found := split_head(received)) is None:
+            data = await stream.receive_some()
+            if not data:
+                return
+            received += data
+        await _answer(administered, stream, parse_head(found[0]), may_order)
+    except BadRequest as exc:
+        await stream.send_all(answer(exc.status, msgspec.json.encode({"message": exc.message}), []))
 
 
 async def _answer(administered: Administered, stream: SocketStream, head: RequestHead, may_order: bool) -> None:

@@ -6,6 +6,7 @@ Rule: addresses come from the settings and from leases, never from a request.
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 
@@ -18,6 +19,9 @@ from proxy.links import Link
 from proxy.streams import SocketStream, Wire
 from proxy.upstreams import Upstream
 from rtserver.protocol.handoff import encode_connection
+
+# What we are out of ourselves: descriptors, memory, ports. It says nothing about the upstream.
+_OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
 
 
 class UpstreamWire(Wire):
@@ -56,7 +60,8 @@ async def dial(upstream: Upstream, client: Client, seconds: float) -> UpstreamWi
         seconds: How long it may take.
 
     Raises:
-        BadGateway: It cannot be reached; it has seen nothing of the request.
+        BadGateway: It cannot be reached, and has seen nothing of the request; or it cannot be asked, by no fault
+            of its own.
     """
     try:
         with trio.fail_after(seconds):
@@ -68,7 +73,16 @@ async def dial(upstream: Upstream, client: Client, seconds: float) -> UpstreamWi
     except trio.TooSlowError as exc:
         raise BadGateway(504, "gateway timeout", untouched=True) from exc
     except OSError as exc:
+        if is_our_own(exc):
+            raise BadGateway(503, "too many connections", ours=True) from exc
         raise BadGateway(502, "bad gateway", untouched=True) from exc
+
+
+def is_our_own(exc: OSError) -> bool:
+    """Whether a connection has failed for want of something here; of several attempts, the causes are looked at."""
+    found: BaseException | None = exc.__cause__
+    causes = found.exceptions if isinstance(found, BaseExceptionGroup) else (exc,)
+    return any(isinstance(one, OSError) and one.errno in _OUR_OWN for one in causes)
 
 
 class _Pair:

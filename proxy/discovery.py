@@ -20,6 +20,7 @@ LOOK_EVERY = 1.0
 NOT_SOONER = 0.2
 COMMAND_SECONDS = 2.0
 _NODES = "rtserver:nodes"
+_MAX_DIGITS = 5
 
 log = structlog.get_logger("proxy")
 
@@ -65,7 +66,8 @@ class Discovery:
             self._take(values)
 
     def _ask(self) -> list[object]:
-        slots = [int(slot) for slot in self._client.smembers(_NODES) if slot.isdigit()]
+        # A slot has five digits at most; whatever else is in the set is nobody's, however long it is.
+        slots = [int(slot) for slot in self._client.smembers(_NODES) if slot.isdigit() and len(slot) <= _MAX_DIGITS]
         return list(self._client.mget([f"rtserver:node:{slot}" for slot in slots])) if slots else []
 
     def _take(self, values: list[object]) -> None:

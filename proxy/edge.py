@@ -15,6 +15,7 @@ from typing import Protocol
 import trio
 
 from proxy.answers import refusal
+from proxy.bodies import Bodies
 from proxy.counters import Counters
 from proxy.errors import BadGateway, BadRequest, UnknownSession
 from proxy.forwarding import Client, Trust, address_key, without_forwarding
@@ -30,6 +31,8 @@ from proxy.settings import Settings
 
 # File descriptors kept for everything that is not a client's connection.
 RESERVE = 64
+# Connections that are answered and wait for their client; as many fit into the reserve with room to spare.
+MAX_LINGERING = 32
 
 
 class Relays(Protocol):
@@ -54,6 +57,7 @@ class Edge:
     Attributes:
         settings: The ones in force.
         router: Knows whose a request is.
+        bodies: Those that wait.
         held: How many connections each address has that are ours yet.
         connections: How many there are of all addresses.
         draining: Whether the proxy wants to end.
@@ -66,11 +70,14 @@ class Edge:
         self.counters = Counters()
         self.quiet = LimitedLog()
         self.access: AccessLog | None = None
+        self.bodies = Bodies()
         self.held: dict[str, int] = {}
         self.connections = 0
         self.draining = False
         # Waits for the next request on a connection: ended when the proxy wants to leave.
         self.idle: set[trio.CancelScope] = set()
+        # In the order in which they came.
+        self._lingering: dict[Lingering, None] = {}
         self._emptied = trio.Event()
         self.configure(settings)
 
@@ -80,6 +87,7 @@ class Edge:
         self.trust = Trust(settings.trusted)
         self.router = Router(self.pool, settings)
         self.limit = settings.max_connections or _descriptor_limit()
+        self.bodies.limit = settings.max_bodies
         self._hands_over = settings.affinity.kind == "sid"
         self._log_requests = settings.access_log != ""
 
@@ -200,9 +208,12 @@ class Edge:
     def may_hand_over(self, peer: Client, head: RequestHead) -> bool:
         """Whether all that follows on the connection is the same client's.
 
-        A trusted peer may send requests of many clients by one connection, until it is a WebSocket.
+        A trusted peer may send requests of many clients by one connection, until it is a WebSocket. A node
+        ends the connection of an upgrade that it refuses, but only on the path that is its own.
         """
-        return self._hands_over and (peer.host not in self.trust or head.wants_websocket)
+        if not self._hands_over:
+            return False
+        return peer.host not in self.trust or (head.wants_websocket and self.router.is_engines(head.path))
 
     def hand_over(
         self, sock: socket.socket, peer: Client, head: RequestHead, rest: bytes, route: Route, real: bool
@@ -248,7 +259,13 @@ class Edge:
         except OSError:
             sock.close()
         else:
-            Lingering(self.loop, sock)
+            self.linger(sock)
+
+    def linger(self, sock: socket.socket) -> None:
+        """Let the client read its answer, unless too many do so: then whoever has waited longest has had its time."""
+        if len(self._lingering) >= MAX_LINGERING:
+            next(iter(self._lingering)).on_failed()
+        Lingering(self.loop, sock, self._lingering)
 
     def close(self) -> None:
         """End every connection whose head is not whole."""

@@ -38,10 +38,12 @@ class BadGateway(ProxyError):
         status: What the client gets.
         message: What the client is told; nothing of the upstream.
         untouched: Whether the upstream cannot have seen the request, so that another one may.
+        ours: Whether it is the proxy that could not; another upstream would not help.
     """
 
-    def __init__(self, status: int, message: str, *, untouched: bool = False) -> None:
+    def __init__(self, status: int, message: str, *, untouched: bool = False, ours: bool = False) -> None:
         super().__init__(message)
+        self.ours = ours
         self.status = status
         self.message = message
         self.untouched = untouched

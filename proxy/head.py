@@ -53,7 +53,7 @@ class RequestHead:
         keep_alive: Whether the connection may carry another request.
         length: The announced length of the body.
         chunked: Whether the body comes in chunks.
-        wants_websocket: Whether it asks to become a WebSocket.
+        wants_websocket: Whether it asks, in a way that an upstream may grant, to become a WebSocket.
     """
 
     __slots__ = (
@@ -179,7 +179,7 @@ def _check(head: RequestHead) -> None:
         raise BadRequest(400, "malformed target")
     path, _, query = target.partition(b"?")
     head.path, head.query = path.decode("ascii"), query.decode("ascii")
-    head.wants_websocket = (head.get(b"upgrade") or b"").lower() == b"websocket"
+    head.wants_websocket = _asks_for_websocket(head)
     head.keep_alive = _keeps_alive(head.get(b"connection"), head.version)
     _check_length(head)
 
@@ -206,8 +206,15 @@ def _check_length(head: RequestHead) -> None:
         if not _DIGITS.fullmatch(length):
             raise BadRequest(400, "malformed content-length")
         head.length = int(length)
-    if head.wants_websocket and head.has_body:
+    if head.has_body and (head.get(b"upgrade") or b"").lower() == b"websocket":
         raise BadRequest(400, "an upgrade with a body")
+
+
+def _asks_for_websocket(head: RequestHead) -> bool:
+    """Source: RFC 9110, section 7.8: not in HTTP/1.0, and never without the word in ``Connection``."""
+    if head.version != "1.1" or (head.get(b"upgrade") or b"").lower() != b"websocket":
+        return False
+    return b"upgrade" in {token.strip().lower() for token in (head.get(b"connection") or b"").split(b",")}
 
 
 def _keeps_alive(connection: bytes | None, version: str) -> bool:

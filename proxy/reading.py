@@ -86,12 +86,20 @@ class Watched(abc.ABC):
 
 
 class Lingering(Watched):
-    """Answered, and not yet read by the client: closing now would take the answer away from it."""
+    """Answered, and not yet read by the client: closing now would take the answer away from it.
 
-    __slots__ = ()
+    Args:
+        loop: Watches it.
+        sock: The client's.
+        among: All such ones; it puts itself there, and takes itself out.
+    """
 
-    def __init__(self, loop: Loop, sock: socket.socket) -> None:
+    __slots__ = ("_among",)
+
+    def __init__(self, loop: Loop, sock: socket.socket, among: dict[Lingering, None]) -> None:
         super().__init__(loop, sock, LINGER_SECONDS)
+        self._among = among
+        among[self] = None
 
     def on_ready(self) -> None:
         try:
@@ -105,6 +113,10 @@ class Lingering(Watched):
 
     def on_deadline(self) -> None:
         self.on_failed()
+
+    def on_failed(self) -> None:
+        self._among.pop(self, None)
+        super().on_failed()
 
 
 class Reading(Watched):

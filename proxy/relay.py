@@ -33,6 +33,8 @@ MAX_TRIES = 3
 MAX_PIPELINED = 65_536
 # What is handed over with a connection, beside a little that is said about it.
 MAX_HANDED = MAX_DATAGRAM - 2_048
+# What may be asked again when nobody can say whether it was heard. Source: RFC 9110, section 9.2.2.
+_REPEATABLE = ("GET", "HEAD", "OPTIONS")
 # Connections to different upstreams that one client's connection keeps.
 MAX_KEPT = 4
 
@@ -45,7 +47,7 @@ class Discovery(Protocol):
 
 
 class _Stale(Exception):
-    """A connection that was used before has ended, and the request has not been seen by anybody."""
+    """A connection that was used before has ended without a word, and the request may be repeated."""
 
 
 @dataclass(slots=True)
@@ -75,6 +77,7 @@ class Relay:
         self._wire = wire
         self._peer = peer
         self._kept: dict[str, UpstreamWire] = {}
+        self._fresh = True
 
     async def run(self, head: RequestHead | None, route: Route | None) -> bool:
         """Serve one request after another.
@@ -96,6 +99,7 @@ class Relay:
                     route = await self._route(head)
                     if self._hand_over(head, route):
                         return True
+                self._fresh = False
                 if not await self._serve(head, route):
                     return False
                 head = route = None
@@ -112,7 +116,9 @@ class Relay:
     async def _next_head(self) -> RequestHead | None:
         """The next request; None when the client has no more."""
         settings = self._edge.settings
-        with trio.move_on_after(settings.keep_alive_timeout) as idle:
+        # Whoever has only just come is no keeper of a connection yet.
+        seconds, self._fresh = settings.head_timeout if self._fresh else settings.keep_alive_timeout, False
+        with trio.move_on_after(seconds) as idle:
             self._edge.idle.add(idle)
             try:
                 if not self._wire.buffer and not await self._wire.more():
@@ -162,15 +168,22 @@ class Relay:
         edge = self._edge
         began = trio.current_time()
         client = edge.trust.client(head, self._peer)
-        body = await read_body(self._wire, head, edge.settings)
-        edge.counters.bytes_in += len(head.raw) + len(body)
-        edge.counters.relayed += 1
-        exchange = _Exchange(head, client, body, began)
+        with edge.bodies.share() as share:
+            body = await read_body(self._wire, head, edge.settings, share)
+            edge.counters.bytes_in += len(head.raw) + len(body)
+            edge.counters.relayed += 1
+            return await self._forward(_Exchange(head, client, body, began), route)
+
+    async def _forward(self, exchange: _Exchange, route: Route) -> bool:
+        """Ask one upstream, and others while none can have seen the request."""
+        edge = self._edge
         tried: list[Upstream] = []
         while route.upstream is not None:
             try:
                 return await self._try(exchange, route)
             except BadGateway as exc:
+                if exc.ours:
+                    raise
                 if exc.untouched or not isinstance(route.upstream, Link):
                     # Whether a node of this machine lives is known for certain; no request can make it look dead.
                     edge.pool.failed(route.upstream, certain=exc.untouched)
@@ -234,7 +247,7 @@ class Relay:
         except trio.TooSlowError as exc:
             raise BadGateway(504, "gateway timeout") from exc
         except trio.BrokenResourceError as exc:
-            if wire.used and not exchange.body:
+            if wire.used and head.method in _REPEATABLE:
                 raise _Stale from exc
             raise BadGateway(502, "bad gateway") from exc
         edge.pool.succeeded(wire.upstream)

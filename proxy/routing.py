@@ -77,9 +77,13 @@ class Router:
                 value = head.get(self._settings.affinity.header)
                 return Route(self._pool.pick(now)) if value is None else self._by_hash(value, now)
 
+    def is_engines(self, path: str) -> bool:
+        """Whether a path is Engine.IO's."""
+        return path.startswith(self._path) or path == self._bare_path
+
     def _by_sid(self, head: RequestHead, now: float) -> Route:
         assert self._codec is not None
-        if head.path.startswith(self._path) or head.path == self._bare_path:
+        if self.is_engines(head.path):
             sid = read_sid(head.query)
             # A preflight is about the page and not about the session.
             if sid is not None and head.method != "OPTIONS":

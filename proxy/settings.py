@@ -48,6 +48,7 @@ class Settings:
         max_head_size: The largest request head, in bytes.
         max_headers: Headers in one head.
         max_body: The largest request body that is relayed, in bytes.
+        max_bodies: The bytes of all request bodies that a worker holds at a time.
         max_connections: Connections that a worker holds; None takes the file descriptor limit less a reserve.
         max_connections_per_address: Those of one address (of one /64 for IPv6), not counting handed-over ones.
         head_timeout: Seconds for a request head, a TLS handshake, and the window in which a body must progress.
@@ -86,6 +87,7 @@ class Settings:
     max_head_size: int = 16_384
     max_headers: int = 100
     max_body: int = 1_000_000
+    max_bodies: int = 64_000_000
     max_connections: int | None = None
     max_connections_per_address: int = 1_000
     head_timeout: float = 10.0

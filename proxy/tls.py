@@ -27,6 +27,8 @@ def load_context(settings: Settings) -> ssl.SSLContext:
     assert settings.tls_key is not None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # What has been agreed on is not agreed on anew: a client could let us do so again and again.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     # One that asks for HTTP/2 only learns that it is not spoken here.
     context.set_alpn_protocols(["http/1.1"])
     try:

@@ -116,9 +116,10 @@ class Workers:
             where = worker_admin(self._run_dir, os.getpid(), worker)
             try:
                 body, _ = await trio.to_thread.run_sync(call, where, "GET", "/state", abandon_on_cancel=True)
-            except OSError:
+                # Its answer is cut short if it ends meanwhile.
+                found[worker] = msgspec.json.decode(body, type=list[ProxyState])[0]
+            except (OSError, msgspec.DecodeError):
                 return
-            found[worker] = msgspec.json.decode(body, type=list[ProxyState])[0]
 
         async with trio.open_nursery() as nursery:
             for worker in self._processes:

@@ -89,7 +89,7 @@ async def test_what_is_no_lease_is_no_node(tmp_path: Path, value: bytes) -> None
             upstream = await Upstream().start(nursery)
             with server.client() as client:
                 client.set("rtserver:node:7", value)
-                client.sadd("rtserver:nodes", 7, "x", "-1")
+                client.sadd("rtserver:nodes", 7, "x", "-1", "9" * 5_000)
                 lease(client, 8, None)
                 lease(client, 9, upstream.address)
                 async with proxied(tmp_path / "run", redis_url=server.url) as through:
