@@ -127,12 +127,14 @@ class _Collector:
     def on_header(self, name: bytes, value: bytes) -> None:
         self.count += 1
         key = name.decode("latin-1").lower()
+        # llhttp leaves the white space behind a value to its user.
+        text = value.decode("latin-1").rstrip(" \t")
         if key in self.headers:
             if key in _SINGLE:
                 self.repeated = key
-            self.headers[key] += ("; " if key == "cookie" else ", ") + value.decode("latin-1")
+            self.headers[key] += ("; " if key == "cookie" else ", ") + text
         else:
-            self.headers[key] = value.decode("latin-1")
+            self.headers[key] = text
 
 
 def check_partial_head(head: bytes) -> None:

@@ -7,16 +7,21 @@ nothing, what the attacker made is gone, and no traceback was logged for it.
 from __future__ import annotations
 
 import gc
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 import trio
 import trio.lowlevel
+import trio.testing
 
+from proxy.listening import listen
+from proxy.proxy import Proxy
+from proxy.settings import load
 from rtserver import Server, Socket
 from rtserver.client import open_socket
 from rtserver.protocol.websocket.frames import TEXT, client_frame
@@ -28,6 +33,10 @@ UPGRADE = (
 )
 MASK = b"\x01\x02\x03\x04"
 PATIENCE = 10.0
+SECRET = "a secret of the attacked"
+
+# Straight to the node, or by the proxy, which hands connections over to it or relays what they say.
+Door = Literal["front", "handed", "relayed"]
 
 
 def text(payload: str) -> bytes:
@@ -114,11 +123,12 @@ class Raw:
 
 
 class Target:
-    """The node."""
+    """The node, by the way in that is attacked."""
 
-    def __init__(self, io: Server, port: int) -> None:
+    def __init__(self, io: Server, port: int, proxy: Proxy | None = None) -> None:
         self.io = io
         self.port = port
+        self.proxy = proxy
         self.url = f"http://127.0.0.1:{port}"
 
     @asynccontextmanager
@@ -137,7 +147,10 @@ class Target:
         """What an attack could leave behind."""
         node = self.io.statistics().node
         assert node is not None
+        edge = None if self.proxy is None else self.proxy.edge
         return {
+            "held by the proxy": 0 if edge is None else edge.connections,
+            "timed by the proxy": 0 if edge is None else len(edge.loop.timed),
             "clients": len(self.io.clients),
             "sessions": len(self.io.engine.sessions),
             "sockets": sum(len(namespace.sockets) for namespace in self.io.namespaces.values()),
@@ -152,33 +165,65 @@ class Target:
 
 @asynccontextmanager
 async def under_attack(**options: Any) -> AsyncIterator[Target]:
-    """A node that has to pass the oracle when the block ends."""
-    app = options.pop("app", None)
-    websockets = options.pop("websockets", False)
+    """A node that has to pass the oracle when the block ends.
+
+    Args:
+        options: Of the server; or ``io``, one that is there already. ``app`` and ``websockets`` are those of
+            ``serve``, ``door`` is how clients come to it, ``settings`` are the proxy's, if there is one.
+    """
+    door: Door = options.pop("door", "front")
+    with tempfile.TemporaryDirectory() as folder:
+        if door != "front":
+            options |= {"secret": SECRET, "run_dir": f"{folder}/nodes", "drain_timeout": 0.05}
+        async with (
+            _serving(door, folder, options) as target,
+            open_socket(target.url, transports=["websocket"], parser=target.io.parser) as walker,
+            open_socket(target.url, transports=["polling"], parser=target.io.parser) as poller,
+        ):
+            for bystander, room in ((walker, "walkers"), (poller, "pollers")):
+                await bystander.call("join", room)
+            if door != "front":
+                # The poller's next poll is on its way through the proxy.
+                await trio.testing.wait_all_tasks_blocked(0.05)
+            before = target.holdings()
+            yield target
+            for bystander, room in ((walker, "walkers"), (poller, "pollers")):
+                assert bystander.connected
+                assert await bystander.call("say", room, 1) is None
+                with trio.fail_after(PATIENCE):
+                    assert await bystander.receive("said") == 1
+            with trio.fail_after(1):
+                async with open_socket(target.url, transports=["websocket"], parser=target.io.parser) as fresh:
+                    assert await fresh.call("echo", "new") == ["new"]
+            await back_to(before, target)
+
+
+@asynccontextmanager
+async def _serving(door: Door, folder: str, options: dict[str, Any]) -> AsyncIterator[Target]:
+    """The node, and the proxy before it if there is one; neither may have met with a bug."""
+    app, websockets = options.pop("app", None), options.pop("websockets", False)
+    settings = options.pop("settings", {})
     io = options.pop("io", None) or build(**options)
     with structlog.testing.capture_logs() as lines:
         async with trio.open_nursery() as nursery:
             (address,) = await nursery.start(partial(io.serve, "127.0.0.1:0", app=app, websockets=websockets))
-            target = Target(io, int(address.rpartition(":")[2]))
-            async with (
-                open_socket(target.url, transports=["websocket"], parser=io.parser) as walker,
-                open_socket(target.url, transports=["polling"], parser=io.parser) as poller,
-            ):
-                for bystander, room in ((walker, "walkers"), (poller, "pollers")):
-                    await bystander.call("join", room)
-                before = target.holdings()
-                yield target
-                for bystander, room in ((walker, "walkers"), (poller, "pollers")):
-                    assert bystander.connected
-                    assert await bystander.call("say", room, 1) is None
-                    with trio.fail_after(PATIENCE):
-                        assert await bystander.receive("said") == 1
-                with trio.fail_after(1):
-                    async with open_socket(target.url, transports=["websocket"], parser=io.parser) as fresh:
-                        assert await fresh.call("echo", "new") == ["new"]
-                await back_to(before, target)
+            port = int(address.rpartition(":")[2])
+            if door == "front":
+                yield Target(io, port)
+            else:
+                if door == "relayed":
+                    settings = {"run_dir": f"{folder}/none", "upstreams": f"0=127.0.0.1:{port}", **settings}
+                proxy = _proxy(**{"run_dir": f"{folder}/nodes", "probe_interval": 600, **settings})
+                await nursery.start(proxy.run)
+                yield Target(io, proxy.listening[0].sock.getsockname()[1], proxy)
+                proxy.stop()
             io.stop()
     assert [line for line in lines if line["log_level"] in ("error", "critical")] == []
+
+
+def _proxy(**given: Any) -> Proxy:
+    settings = load(None, {"listen": "127.0.0.1:0", "secret": SECRET, "drain_timeout": 0.1, **given}, {})
+    return Proxy(settings, listen(settings))
 
 
 async def back_to(before: dict[str, int], target: Target) -> None:

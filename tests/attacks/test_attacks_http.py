@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import trio
 import trio.testing
@@ -18,7 +20,7 @@ def request(path: str, *headers: str, line: str = "", body: str = "") -> bytes:
 
 
 # (what it is, the request for a path, the status that it gets)
-REFUSED = [
+REFUSED: list[tuple[str, Callable[[str], bytes], int]] = [
     (
         "length and chunks",
         lambda path: request(path, "Content-Length: 3", "Transfer-Encoding: chunked", body="0\r\n\r\n"),
@@ -60,10 +62,10 @@ REFUSED = [
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("name", "make", "status"), REFUSED, ids=[row[0] for row in REFUSED])
 async def test_a_request_that_can_be_read_in_two_ways_is_refused(
-    path: str, name: str, make: object, status: int
+    path: str, name: str, make: Callable[[str], bytes], status: int
 ) -> None:
     async with under_attack() as target:
-        answer = await target.send(make(path))  # type: ignore[operator]
+        answer = await target.send(make(path))
         assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
         assert answer.count(b"HTTP/1.1 ") == 1
 

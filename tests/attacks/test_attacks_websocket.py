@@ -126,6 +126,12 @@ async def test_an_upgrade_that_is_not_one_is_refused_before_101(name: str) -> No
         assert int(answer[9:12]) in allowed, answer
 
 
+async def test_white_space_behind_a_value_is_none_of_it() -> None:
+    async with under_attack() as target, target.raw() as raw:
+        await raw.send(UPGRADE.replace(b"Upgrade: websocket\r", b"Upgrade: websocket \t\r"))
+        assert (await raw.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+
+
 async def test_frames_that_come_with_the_upgrade_are_taken_after_it() -> None:
     async with under_attack() as target:
         answer = await target.send(UPGRADE + b"x\x80\0\0\0\0")
