@@ -90,8 +90,9 @@ async def enter(socket: Socket, room: Room) -> None:
     entries.rooms.add(room)
 
 
-async def ask_again(socket: Socket) -> None:
-    """Do what ``Socket.ask_again`` says."""
+async def ask_again(socket: Socket) -> bool:
+    """Do what ``Socket.ask_again`` says. Returns whether all who were asked could say something."""
+    sure = True
     deadline = trio.current_time() + AGAIN_WITHIN
     for room in sorted(socket.entries.rooms) if socket.entries is not None else ():
         try:
@@ -102,6 +103,8 @@ async def ask_again(socket: Socket) -> None:
         except Exception:
             log.exception("room_check_failed", namespace=socket.namespace.name)
             socket.leave(room)
+            sure = False
+    return sure
 
 
 async def _allow(socket: Socket, room: Room) -> None:

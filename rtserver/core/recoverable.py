@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rtserver.adapters.base import Flags, Target
-from rtserver.core.entering import Entries
+from rtserver.core.entering import Entries, ask_again
 from rtserver.core.pipeline import ConnectContext, EmitContext, compose
 from rtserver.core.socket import Socket
 from rtserver.core.window import Kept, KeptOutbound, Trail
@@ -108,7 +108,12 @@ class RecoverableSocket(Socket):
         self.entries = Entries()
         self._asked = set(earlier.entries.rooms)
         self.entries.rooms.update(self._asked)
-        return self.ask_again()
+        return self._ask_guards()
+
+    async def _ask_guards(self) -> None:
+        if not await ask_again(self):
+            # Whether it has missed something is not known, so it may not think that it has not.
+            self._begin_afresh()
 
     def settle(self) -> None:
         earlier = self._earlier

@@ -94,6 +94,7 @@ def create_chat(
         Validation(max_size=MAX_SIZE, max_depth=MAX_DEPTH),
     ]
     options.setdefault("api_title", "rtserver chat")
+    options.setdefault("connection_state_recovery", True)
     io = Server(adapter=adapter, middleware=middleware, **options)
     app = create_accounts_app(accounts, rates=settings.rates, address_of=partial(_address_of, io))
     serve_pages(app)

@@ -501,6 +501,26 @@ async def test_rooms_that_are_refused_now_are_not_restored_and_what_was_said_the
         assert client.here.rooms - {"\0user:ann"} == {client.socket.id, "joined"}
 
 
+async def test_a_client_begins_afresh_when_a_guard_cannot_say(
+    autojump_clock: trio.testing.MockClock, log_output: list[Any]
+) -> None:
+    io = recovering()
+    broken = False
+
+    @io.guard_room
+    async def guard(socket: Socket, room: str) -> None:
+        if broken:
+            raise OSError("the database is away")
+
+    async with connected(io) as client:
+        await client.socket.call("enter", "room")
+        first, broken = client.socket.id, True
+        assert not await client.cut()
+        assert client.socket.id != first
+        assert client.here.rooms == {client.socket.id}
+    assert [line["event"] for line in log_output if line["log_level"] == "error"] == ["room_check_failed"]
+
+
 async def test_what_is_taken_from_a_user_who_is_away_does_not_come_back(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

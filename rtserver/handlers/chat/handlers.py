@@ -59,6 +59,12 @@ def register(io: Server, services: ChatServices, attendance: Attendance) -> None
                 return True
             raise
 
+    @chat.on_connect
+    def back(socket: Socket) -> None:
+        if socket.recovered:
+            # It has its rooms again, so it need not ask for them.
+            audience.opened(socket)
+
     @chat.on(OPEN)
     async def open_chat(socket: Socket) -> ChatState:
         # In the rooms first, and then what is in them: nothing falls between.

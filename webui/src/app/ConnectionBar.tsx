@@ -17,7 +17,8 @@ export function describe(state: ConnectionState, now: number, node: string | nul
       return `Reconnecting in ${Math.max(0, Math.ceil((state.retryAt - now) / 1000))} s (attempt ${state.attempt})`;
     case "connected": {
       const transport = state.transport === "websocket" ? "WebSocket" : "polling";
-      return `${state.recovered ? "Connected again" : "Connected"} (${transport}${node === null ? "" : `, ${node}`})`;
+      const how = state.recovered ? "Connected again, recovered" : state.again ? "Connected again" : "Connected";
+      return `${how} (${transport}${node === null ? "" : `, ${node}`})`;
     }
   }
 }

@@ -114,14 +114,25 @@ describe("useConnection", () => {
 describe("Connection", () => {
   it("comes back by itself, says when, and says that it has recovered", async () => {
     await joined();
+    expect(connection.state()).toMatchObject({ phase: "connected", again: false, recovered: false });
     const phases: string[] = [];
     connection.subscribe(() => phases.push(connection.state().phase));
     socket.io.engine.close();
     expect(connection.state()).toMatchObject({ phase: "waiting", attempt: 1 });
-    await vi.waitFor(() => expect(connection.state()).toMatchObject({ phase: "connected", recovered: true }));
-    await vi.waitFor(() => expect(socket.connected).toBe(true));
+    await vi.waitFor(() => expect(connection.state()).toMatchObject({ phase: "connected", again: true, recovered: true }));
+    expect(socket.connected).toBe(true);
     expect(phases.slice(0, 3)).toEqual(["waiting", "connecting", "connected"]);
     expect(await socket.emitWithAck("echo", 7)).toBe(7);
+  });
+
+  it("says that a namespace has begun afresh, if one has", async () => {
+    await joined();
+    socket.io.engine.close();
+    await vi.waitFor(() => expect(connection.state()).toMatchObject({ recovered: true }));
+    socket.disconnect();
+    socket.connect();
+    await vi.waitFor(() => expect(socket.connected).toBe(true));
+    expect(connection.state()).toMatchObject({ phase: "connected", again: true, recovered: false });
   });
 
   it("waits longer after each failure, and tries at once when told", async () => {

@@ -19,7 +19,14 @@ export type Transport = "polling" | "websocket";
 export type ConnectionState =
   | { readonly phase: "closed" }
   | { readonly phase: "connecting" }
-  | { readonly phase: "connected"; readonly transport: Transport; readonly recovered: boolean }
+  | {
+      readonly phase: "connected";
+      readonly transport: Transport;
+      /** Whether there was a connection before this one. */
+      readonly again: boolean;
+      /** Whether the server has given back every namespace's socket, with what it had missed. */
+      readonly recovered: boolean;
+    }
   | { readonly phase: "waiting"; readonly attempt: number; readonly retryAt: number };
 
 export interface ConnectionOptions {
@@ -84,6 +91,7 @@ export class Connection {
     let socket = this.sockets.get(namespace);
     if (socket === undefined) {
       socket = this.manager.socket(namespace, { auth: (give: (auth: object) => void) => give(credentials()) });
+      socket.on("connect", () => this.joined());
       this.sockets.set(namespace, socket);
     }
     return socket as unknown as Socket<Incoming, Outgoing>;
@@ -133,15 +141,26 @@ export class Connection {
   private opened(): void {
     clearTimeout(this.timer);
     this.attempt = 0;
-    const recovered = this.everConnected;
+    const again = this.everConnected;
     this.everConnected = true;
     const engine = this.manager.engine;
     const say = () => {
       const transport = engine.transport.name === "websocket" ? "websocket" : "polling";
-      this.become({ phase: "connected", transport, recovered });
+      this.become({ phase: "connected", transport, again, recovered: this.allRecovered() });
     };
     engine.on("upgrade", say);
     say();
+  }
+
+  private joined(): void {
+    if (this.current.phase !== "connected") return;
+    const recovered = this.allRecovered();
+    if (recovered !== this.current.recovered) this.become({ ...this.current, recovered });
+  }
+
+  private allRecovered(): boolean {
+    const joined = [...this.sockets.values()].filter((socket) => socket.connected);
+    return joined.length > 0 && joined.every((socket) => socket.recovered);
   }
 
   private failed(): void {

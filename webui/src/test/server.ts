@@ -11,7 +11,8 @@ declare module "vitest" {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const program = process.env.RTSERVER ?? "../.venv/bin/rtserver";
-  const node = spawn(program, ["serve", "--port", "0", "--set", "cors=*"], { stdio: ["ignore", "pipe", "inherit"] });
+  const settings = ["--set", "cors=*", "--set", "connection_state_recovery=true"];
+  const node = spawn(program, ["serve", "--port", "0", ...settings], { stdio: ["ignore", "pipe", "inherit"] });
   const exited = new Promise<void>((resolve) => node.once("exit", () => resolve()));
   for await (const line of createInterface({ input: node.stdout })) {
     const found = /listening on (http:\S+)/.exec(line)?.[1];

@@ -56,28 +56,40 @@ export function useChat(socket: ChatSocket, me: Person) {
     [api, socket],
   );
 
+  // Whether everything, and the room that is looked at, have been read and kept up to date since.
+  const opened = useRef(false);
+  const loaded = useRef(false);
+
   const load = useCallback(
     async (room: string): Promise<void> => {
+      loaded.current = false;
       const [page, members, online] = await Promise.all([api.history(room, null), api.members(room), api.online(room)]);
       dispatch({ type: "newest", room, ...page });
       dispatch({ type: "members", room, members });
       dispatch({ type: "online", room, users: online });
       const last = page.messages.at(-1);
       if (last !== undefined) dispatch({ type: "read", room, unread: await api.read(room, last.seq) });
+      loaded.current = room === current.current;
     },
     [api],
   );
 
-  // Whatever happened while there was no connection is asked for when it is back.
+  // Whatever happened while there was no connection is asked for when it is back, unless the server has sent all of it.
   const catchUp = useCallback(() => {
+    if (socket.recovered && opened.current && (loaded.current || current.current === null)) {
+      outbox.reconnected();
+      return;
+    }
+    opened.current = false;
     void attempt(async () => {
       const everything = await api.everything();
       dispatch({ type: "rooms", ...everything });
       dispatch({ type: "public", rooms: await api.find(search.current) });
       if (current.current !== null) await load(current.current);
+      opened.current = true;
       outbox.reconnected();
     });
-  }, [api, attempt, load, outbox]);
+  }, [api, attempt, load, outbox, socket]);
 
   useEffect(() => {
     socket.on("connect", catchUp);
