@@ -161,6 +161,22 @@ async def test_a_client_that_does_not_read_is_cut_off_alone() -> None:
         await reader.call("echo")
 
 
+async def test_what_two_messages_of_one_read_ask_for_is_bounded_before_the_read_is_done() -> None:
+    io = build(max_queue_bytes=200_000)
+
+    @io.on("much")
+    def much(socket: Socket) -> None:
+        # Fewer than may be kept back, and more bytes than the kernel takes.
+        for _ in range(30):
+            socket.emit("said", "x" * 500_000)
+
+    async with under_attack(io=io) as target, target.raw() as raw:
+        await raw.become_websocket()
+        await raw.send(text('42["much"]') + text('42["nothing"]'))
+        await raw.to_the_end()
+        assert io.engine.slow_consumers == 1
+
+
 async def test_a_client_that_does_not_read_does_not_delay_the_end() -> None:
     async with under_attack() as target:
         stuck = await trio.open_tcp_stream("127.0.0.1", target.port)
