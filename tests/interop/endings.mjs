@@ -89,21 +89,21 @@ export const scenarios = {
   },
   async "a client that closes its transport is seen to do so, and comes back"() {
     const [departure, socket] = [await observer(), await upgraded("/", persistent)];
-    const [{ id }, seen, left] = [socket, departure(socket.id), leaving(socket)];
+    const [{ id }, seen, left, back] = [socket, departure(socket.id), leaving(socket), event(socket, "connect")];
     socket.io.engine.close();
     assert.equal(await left, "forced close");
     assert.equal((await seen).reason, "transport close");
-    await event(socket, "connect");
+    await back;
     assert.notEqual(socket.id, id);
   },
   async "a connection that is cut is lost for both sides"() {
     if (isPolling) return;
     const [departure, socket] = [await observer(), await upgraded("/", persistent)];
-    const [seen, left] = [departure(socket.id), leaving(socket)];
+    const [seen, left, back] = [departure(socket.id), leaving(socket), event(socket, "connect")];
     socket.io.engine.transport.ws.terminate();
     assert.ok(LOST.includes(await left));
     assert.ok(LOST.includes((await seen).reason));
-    await event(socket, "connect");
+    await back;
     assert.equal(await ask(socket, "echo", "again"), "again");
   },
   async "a client that is killed is missed"() {

@@ -178,7 +178,7 @@ class Verdict:
 async def judge(program: Path, mode: str, server: Server) -> Verdict:
     async with trio.open_nursery() as nursery:
         listening = await nursery.start(partial(serve_websocket, server, "127.0.0.1", 0, ssl_context=None))
-        words = [mode, "127.0.0.1", str(listening.port), str(CONNECTIONS), "0.3", "4", str(len(PAYLOAD))]
+        words = [mode, "127.0.0.1", str(listening.port), str(CONNECTIONS), "1", "4", str(len(PAYLOAD))]
         done = await trio.run_process([program, *words], capture_stdout=True, capture_stderr=True, check=False)
         nursery.cancel_scope.cancel()
     said = json.loads(done.stdout)
