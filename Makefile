@@ -21,7 +21,7 @@ CHAOS_NPM := $(call npm_stamps,benchmarks/chaos)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check webui contracts screenshots bench plots bench-check bench-baseline chaos format clean autobahn
+.PHONY: help run test check webui contracts screenshots bench plots costs scaling bench-check bench-baseline chaos format clean autobahn
 
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -70,6 +70,13 @@ bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one r
 
 plots: $(BENCH_STAMP) ## Draw the plots of benchmarks/results.json, in docs/plots
 	$(BIN)/python -m benchmarks.plots
+
+costs: $(BENCH_STAMP) $(CLUSTER_STAMP) $(BENCH_NPM) ## Measure what relaying between nodes costs, for the model of a cluster
+	@scripts/apt-install gcc gcc libc6-dev
+	$(BIN)/python benchmarks/costs.py
+
+scaling: $(RUN_STAMP) ## Write the tables of docs/scaling.md from the measured costs
+	$(BIN)/python -m benchmarks.simulation
 
 bench-check: $(BENCH_STAMP) $(BENCH_NPM) ## Fail if this server has become slower, beside Node, than benchmarks/baseline.json
 	@scripts/apt-install gcc gcc libc6-dev
