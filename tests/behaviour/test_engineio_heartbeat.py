@@ -118,7 +118,7 @@ async def test_intervals_below_a_second_are_kept(serve: Serve, kind: Kind) -> No
     peer = await site.open(kind)
     # The first may come before the answer to CONNECT does.
     await peer.send("40")
-    heard = []
+    heard: list[str | bytes] = []
     while heard.count("2") < 3:
         heard.append(await peer.receive())
         if heard[-1] == "2":
