@@ -215,9 +215,9 @@ class Cluster:
     def all_ready(self) -> bool:
         return all(self.in_rotation(slot) for slot in self.slots)
 
-    def serves(self) -> bool:
-        """Whether a new client gets a session, and may leave it, within a second."""
-        connection = http.client.HTTPConnection(*self.address, timeout=1.0)
+    def serves(self, patience: float = 1.0) -> bool:
+        """Whether a new client gets a session, and may leave it, with answers in ``patience`` seconds."""
+        connection = http.client.HTTPConnection(*self.address, timeout=patience)
         try:
             connection.request("GET", POLLING)
             body = connection.getresponse().read()

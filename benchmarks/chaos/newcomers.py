@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from benchmarks.chaos.cluster import Cluster
 
 COME_EVERY = 0.02
+# As long as a client waits for its connection.
+PATIENCE = 20.0
 
 
 class Newcomers(threading.Thread):
@@ -32,7 +34,7 @@ class Newcomers(threading.Thread):
     def run(self) -> None:
         last = time.monotonic()
         while not self._enough.wait(COME_EVERY):
-            if self._cluster.serves():
+            if self._cluster.serves(PATIENCE):
                 now = time.monotonic()
                 self.longest_gap = max(self.longest_gap, now - last)
                 last = now

@@ -15,11 +15,15 @@ from benchmarks.chaos.rows import Row
 from benchmarks.chaos.sizes import Sizes
 
 SERVED_WITHIN = 1.0
+# A killed one is followed by one that has to start first: a second of processor time, of which there may be little.
+STARTED_WITHIN = 3.0
 
 
 def proxy_killed(cluster: Cluster, sizes: Sizes) -> Row:
     """kill -9 of the proxy, which ``rtserver keep`` starts again."""
-    row = Row("kill -9 of the proxy", "connections handed over live on; new clients are served again within 1 s")
+    row = Row(
+        "kill -9 of the proxy", "connections handed over live on; new clients wait for the next proxy, none is refused"
+    )
     with opened_load(cluster, sizes.clients) as load, newcomers(cluster) as them:
         begin(load, cluster, sizes)
         pid = cluster.proxy_pid()
@@ -28,14 +32,14 @@ def proxy_killed(cluster: Cluster, sizes: Sizes) -> Row:
         load.wait_connected()
         reports = end(load, sizes)
     them.stop()
-    _judge(row, reports, them)
+    _judge(row, reports, them, STARTED_WITHIN)
     return row
 
 
 def proxy_replaced(cluster: Cluster, sizes: Sizes) -> Row:
-    """Another proxy takes the listening socket over, and the kept one takes it back."""
+    """Another proxy takes the listening socket over; then that one is told to end, and the kept one is back."""
     row = Row(
-        "the proxy replaced, twice",
+        "the proxy replaced by another, and back",
         "connections handed over live on; new clients are served within 1 s, none is refused",
     )
     with opened_load(cluster, sizes.clients) as load, newcomers(cluster) as them:
@@ -45,19 +49,18 @@ def proxy_replaced(cluster: Cluster, sizes: Sizes) -> Row:
         with subprocess.Popen(
             command, cwd=ROOT, env=cluster.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as second:
-            # The first one ends when the second one serves, and the one that is started in its place replaces that.
-            wait_until("the second one has taken over", lambda: not lives(first))
-            wait_until("the third one has taken over", lambda: second.poll() is not None)
+            wait_until("the other one has taken over", lambda: not lives(first))
+            wait_until("the kept one is back", lambda: cluster.proxy_pid() not in (0, first, second.pid))
+            second.terminate()
         load.wait_connected()
         reports = end(load, sizes)
     them.stop()
-    _judge(row, reports, them)
-    row.require(them.refused == 0, f"{them.refused} new clients were refused")
+    _judge(row, reports, them, SERVED_WITHIN)
     row.require(not any(one.reasons for one in reports), "a client lost its connection")
     return row
 
 
-def _judge(row: Row, reports: list[Report], them: Newcomers) -> None:
+def _judge(row: Row, reports: list[Report], them: Newcomers, within: float) -> None:
     cut = [one for one in reports if one.reasons]
     row.note(
         websockets_cut=sum(one.kind != "polling" for one in cut),
@@ -67,6 +70,7 @@ def _judge(row: Row, reports: list[Report], them: Newcomers) -> None:
         longest_without_service=f"{them.longest_gap:.2f} s",
     )
     row.require(not any(one.kind != "polling" for one in cut), "a WebSocket was cut off")
-    row.require(them.longest_gap < SERVED_WITHIN, f"no new client was served for {them.longest_gap:.2f} s")
+    row.require(them.refused == 0, f"{them.refused} new clients were refused")
+    row.require(them.longest_gap < within, f"no new client was served for {them.longest_gap:.2f} s")
     judge_returns(row, reports)
     judge_others(row, reports)

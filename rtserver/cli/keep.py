@@ -63,14 +63,17 @@ class _Keeper:
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        pause = 0.0
+        deaths = 0
         while not self._stopping.is_set():
             begun = time.monotonic()
             status = self._run_once()
             if self._stopping.is_set():
                 return
-            well = time.monotonic() - begun >= WELL_AFTER
-            pause = 0.0 if well else min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+            if time.monotonic() - begun >= WELL_AFTER:
+                deaths = 0
+            # At once the first time: somebody may be waiting.
+            pause = min(FIRST_PAUSE * 2.0 ** min(deaths - 1, 16), LONGEST_PAUSE) if deaths else 0.0
+            deaths += 1
             click.echo(f"{self._command[0]} has ended with status {status}; again in {pause:.1f} s", err=True)
             self._stopping.wait(pause)
 
