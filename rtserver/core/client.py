@@ -18,9 +18,11 @@ import trio
 from rtserver.config import Config
 from rtserver.core.admission import Admission
 from rtserver.core.dispatch import take_event
+from rtserver.core.endings import Endings
 from rtserver.core.handshake import Handshake, HttpRequest
 from rtserver.core.namespace import Namespace
 from rtserver.core.pipeline import ConnectContext
+from rtserver.core.rooms import user_of
 from rtserver.core.socket import Socket
 from rtserver.errors import ConnectRefused, EncodeError, ProtocolError
 from rtserver.logs import LimitedLog
@@ -82,6 +84,7 @@ class ClientHost(Protocol):
     quiet: LimitedLog
     clients: set[Client]
     admission: Admission
+    endings: Endings
 
     def find_namespace(self, name: str, auth: Auth) -> Namespace | Awaitable[Namespace | None] | None: ...
 
@@ -295,17 +298,20 @@ class Client:
             self._refuse_socket(socket, exc)
             return
         if inspect.isawaitable(result):
-            self._host.start_task(lambda: self._ask_later(socket, result))
+            mark = self._host.endings.mark()
+            self._host.start_task(lambda: self._ask_later(socket, result, mark))
         else:
             self._accept_socket(socket)
 
-    async def _ask_later(self, socket: Socket, result: Awaitable[Any]) -> None:
+    async def _ask_later(self, socket: Socket, result: Awaitable[Any], mark: int) -> None:
         try:
             with trio.fail_after(self._host.config.connect_timeout):
                 await result
         except Exception as exc:  # noqa: BLE001 - logged there
             self._refuse_socket(socket, exc)
         else:
+            if self._host.endings.since(user_of(socket.rooms), mark):
+                self.disconnect()
             self._accept_socket(socket)
 
     def _accept_socket(self, socket: Socket) -> None:

@@ -10,6 +10,8 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
+from rtserver.config import Config
+from rtserver.core.endings import Endings
 from rtserver.core.namespace import Namespace
 from rtserver.core.rooms import user_room
 from rtserver.types import Room
@@ -23,9 +25,12 @@ class Users(abc.ABC):
 
     Attributes:
         main: The namespace by which nodes tell one another.
+        endings: Users that were ended lately.
     """
 
     main: Namespace
+    endings: Endings
+    config: Config
 
     @property
     @abc.abstractmethod
@@ -51,6 +56,7 @@ class Users(abc.ABC):
 
     def listen_to_nodes(self) -> None:
         """Do here what other nodes are asked to do to a user."""
+        self.endings = Endings()
         self.main.on_server_side(DISCONNECT)(self._disconnect_here)
         self.main.on_server_side(REVOKE)(self._revoke_here)
 
@@ -58,6 +64,8 @@ class Users(abc.ABC):
 
     def _disconnect_here(self, user_id: Any) -> None:
         if isinstance(user_id, str):
+            # Those whose user is still being found out are in no room yet.
+            self.endings.note(user_id, self.config.connect_timeout)
             for namespace in list(self.namespaces.values()):
                 namespace.in_(user_room(user_id)).local.disconnect_sockets(close=True)
 

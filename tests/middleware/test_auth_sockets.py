@@ -13,6 +13,8 @@ import trio
 import trio.testing
 
 from rtserver import ConnectContext, Disconnected, Middleware, Proceed, Server, Socket
+from rtserver.core.endings import Endings
+from rtserver.core.handshake import Handshake
 from rtserver.middleware.auth import Auth, JWTAuth, User
 from rtserver.testing import open_server
 from tests.behaviour.support import Kind, Peer, Record, Serve, Site
@@ -302,6 +304,47 @@ async def test_a_user_that_is_just_being_let_in_is_ended_too(serve: Serve, kind:
     assert await peer.rest() == []
     assert io.sockets == {}
     assert io.adapter.local_rooms() == {}
+
+
+@both_transports
+async def test_a_user_whose_check_is_still_asking_is_ended_too_and_may_come_again(serve: Serve, kind: Kind) -> None:
+    asked, answer = trio.Event(), trio.Event()
+
+    async def check(handshake: Handshake) -> User:
+        # What it has read may have changed before it says so.
+        asked.set()
+        await answer.wait()
+        return User(str(handshake.auth["name"]))
+
+    io = build(Auth(check))
+    site = await serve(io)
+    ann, bob = await site.open(kind), await site.open(kind)
+    await ann.send('40{"name":"ann"}')
+    await bob.send('40{"name":"bob"}')
+    await asked.wait()
+    await io.disconnect_user("ann")
+    answer.set()
+    assert await ann.rest() == []
+    assert str(await bob.receive()).startswith('40{"sid":')
+    assert [socket.user.id for socket in io.sockets.values()] == ["bob"]
+    again = await site.open(kind)
+    await again.join(auth='{"name":"ann"}')
+    assert await who(again) == "ann"
+
+
+async def test_endings_are_forgotten_when_nobody_can_be_coming_in_since_before(clock: trio.testing.MockClock) -> None:
+    endings = Endings()
+    mark = endings.mark()
+    for number in range(100):
+        endings.note(str(number), 45)
+    endings.note("0", 45)
+    assert endings.since("0", mark)
+    assert not endings.since("0", endings.mark())
+    assert not endings.since("nobody", mark)
+    assert not endings.since(None, mark)
+    clock.jump(46)
+    endings.note("last", 45)
+    assert len(endings) == 1
 
 
 # One address that guesses.
