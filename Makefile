@@ -65,8 +65,8 @@ bench: $(BENCH_STAMP) $(BENCH_NPM) ## Measure this server and its peers in one r
 	@scripts/apt-install gcc gcc libc6-dev
 	@scripts/apt-install haproxy haproxy
 	@scripts/apt-install nginx nginx-light
-	$(BIN)/python benchmarks/run.py
-	$(BIN)/python -m benchmarks.plots --latest
+	$(BIN)/python benchmarks/run.py; said=$$?; \
+	[ $$said -eq 2 ] || $(BIN)/python -m benchmarks.plots --latest; exit $$said
 
 plots: $(BENCH_STAMP) ## Draw the plots of benchmarks/results.json, in docs/plots
 	$(BIN)/python -m benchmarks.plots

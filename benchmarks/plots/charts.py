@@ -34,6 +34,7 @@ class Lines:
         across: Of the horizontal axis.
         lines: By name, the points.
         logarithmic: Whether the horizontal axis is.
+        steep: Whether the vertical one is.
         ticks: How a number of the horizontal axis is written.
     """
 
@@ -41,6 +42,7 @@ class Lines:
     across: str
     lines: dict[str, list[tuple[float, Figure]]]
     logarithmic: bool = True
+    steep: bool = False
     ticks: Callable[[float], str] = "{:,.0f}".format
 
 
@@ -69,7 +71,7 @@ def all_plots(results: Results) -> tuple[list[Plot], list[str]]:
 
 
 def panel_has_rows(panel: Panel) -> bool:
-    return bool(panel.rows) if isinstance(panel, Bars) else any(len(points) > 1 for points in panel.lines.values())
+    return bool(panel.rows if isinstance(panel, Bars) else panel.lines)
 
 
 def bars(results: Results, label: str, key: str, scale: float, rows: Sequence[tuple[str, str, str]]) -> Bars:
@@ -96,7 +98,7 @@ def over(
     for server in shared(results, [name for _, name in measures]):
         found = [(number, results.figure(name, server, key, scale)) for number, name in measures]
         lines[server + suffix] = [(float(number), figure) for number, figure in found if figure is not None]
-    return Lines(label, across, {name: points for name, points in lines.items() if points})
+    return Lines(label, across, {name: points for name, points in lines.items() if len(points) > 1})
 
 
 def echo(results: Results) -> list[Panel]:
@@ -126,7 +128,8 @@ def rooms(results: Results) -> list[Panel]:
 def latency(results: Results) -> list[Panel]:
     measures, across = named(results, "latency-"), "load, % of what the server can do"
     parts = (("half of the events", "p50_ms"), ("99 of 100", "p99_ms"), ("999 of 1,000", "p999_ms"))
-    return [linear(over(results, measures, f"{part} within so many ms", across, key, 1.0)) for part, key in parts]
+    panels = [linear(over(results, measures, f"{part} within so many ms", across, key, 1.0)) for part, key in parts]
+    return [replace(panel, steep=True) for panel in panels]
 
 
 def payload(results: Results) -> list[Panel]:
@@ -139,7 +142,7 @@ def payload(results: Results) -> list[Panel]:
             for suffix, measures in kinds.items()
             for server, points in over(results, measures, label, across, key, scale).lines.items()
         }
-        return Lines(label, across, lines)
+        return Lines(label, across, lines, steep=True)
 
     return [
         both("thousand events a second (more is better)", *RATE),
@@ -158,10 +161,13 @@ def nodes(results: Results) -> list[Panel]:
 
 
 def proxy(results: Results) -> list[Panel]:
+    nothing = Figure(0, 0, 0)
+    ways = [(name, results.figure("proxied", name, "beside_us")) for name in results.servers("proxied")]
     return [
         by_server(results, "thousand echoes a second (more is better)", *RATE, "proxied"),
         by_server(results, "µs of the node's CPU for one", *CPU, "proxied"),
-        by_server(results, "µs of the proxy's CPU for one", "beside_us", 1.0, "proxied"),
+        # A proxy that has handed the connection over does nothing more for it, which is a figure too.
+        Bars("µs of the proxy's CPU for one", [(name, figure or nothing) for name, figure in ways if name != "direct"]),
     ]
 
 

@@ -164,7 +164,7 @@ def _draw_bars(panel: Bars, axes: Axes, theme: Theme) -> None:
     axes.set_yticks(range(len(panel.rows)), [name for name, _ in panel.rows])
     axes.invert_yaxis()
     axes.tick_params(length=0)
-    axes.set_xlim(0, max(figure.high for _, figure in panel.rows) * 1.18)
+    axes.set_xlim(0, (max(figure.high for _, figure in panel.rows) or 1) * 1.18)
     axes.xaxis.grid(visible=True, color=theme.grid, linewidth=0.7)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xlabel(panel.label, fontsize=8.5)
@@ -185,7 +185,11 @@ def _draw_lines(panel: Lines, axes: Axes, theme: Theme) -> None:
     axes.xaxis.set_major_locator(FixedLocator(numbers))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: panel.ticks(x)))
-    axes.set_ylim(0, _top(panel))
+    if panel.steep:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.10g}"))
+    else:
+        axes.set_ylim(0, _top(panel))
     axes.yaxis.grid(visible=True, color=theme.grid, linewidth=0.7)
     axes.set_xlabel(panel.across, fontsize=8.5)
     axes.set_title(panel.label, fontsize=8.5, loc="left")

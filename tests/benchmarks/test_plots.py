@@ -74,6 +74,13 @@ def test_one_size_is_no_line() -> None:
     assert plots == []
 
 
+def test_a_proxy_that_does_nothing_more_has_a_bar_of_nothing() -> None:
+    ways = {"direct": [turn(10)], "hand-off": [turn(10, beside_us=0.0)], "relay": [turn(10, beside_us=80.0)]}
+    *_, cpu = the_plot(results(proxied=ways)).panels
+    assert isinstance(cpu, Bars)
+    assert cpu.rows == [("hand-off", Figure(0, 0, 0)), ("relay", Figure(80, 80, 80))]
+
+
 def test_text_and_binary_payloads_are_lines_of_their_own() -> None:
     answers = {f"{kind}_{size}": {"node": [turn(size)]} for kind in ("payload", "binary") for size in (16, 1_024)}
     _, cpu = the_plot(results(**answers)).panels
