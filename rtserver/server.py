@@ -146,10 +146,9 @@ class Server(Sending, Registering, Users):
         """The namespace of a name, or the parent of all that match.
 
         Args:
-            name: A name; or a regular expression or a function ``(name, auth) -> bool``,
-                plain or async, for namespaces that come into being when a client asks.
-                It is not asked again while the namespace exists, as in the reference:
-                who may join is for middleware to say.
+            name: A name; or a regular expression or a function ``(name, auth) -> bool``, plain or async, for
+                namespaces that come into being when a client asks. It is not asked again while the namespace
+                exists, as in the reference: who may join is for middleware to say.
 
         Raises:
             ConfigurationError: It is none of these.
@@ -353,7 +352,7 @@ class Server(Sending, Registering, Users):
         with trio.move_on_after(self.config.shutdown_timeout):
             if self._site is not None:
                 await self._site.node.drain()
-            while self._unfinished_tasks():  # noqa: ASYNC110 - a nursery tells nobody that a task has ended
+            while self._unfinished():  # noqa: ASYNC110 - a nursery tells nobody that a task has ended
                 await trio.sleep(0.01)
         if self._site is not None:
             self._site.node.close()
@@ -362,9 +361,10 @@ class Server(Sending, Registering, Users):
             session.fail("server shutting down")
             session.told()
 
-    def _unfinished_tasks(self) -> int:
-        """Handlers at work, and clients being let in."""
-        return 0 if self._nursery is None else len(self._nursery.child_tasks) - self._permanent_tasks
+    def _unfinished(self) -> bool:
+        """Whether handlers are at work, clients are let in, or other nodes are still to take some over."""
+        tasks = 0 if self._nursery is None else len(self._nursery.child_tasks) - self._permanent_tasks
+        return tasks > 0 or (self.recovery is not None and self.recovery.awaits_nodes())
 
     # ASGI.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, cast
 
@@ -84,6 +85,27 @@ class Gathered(list[T]):
         self.silent_nodes = silent_nodes
 
 
+class Watch:
+    """What passes through an adapter for as long as somebody looks.
+
+    Attributes:
+        rooms: Those that events were for.
+        missed_any: Whether something else has happened that concerns sockets: an event for everybody, a change of
+            rooms, a disconnect; or whether something may have passed unseen.
+    """
+
+    __slots__ = ("missed_any", "rooms")
+
+    def __init__(self) -> None:
+        self.rooms: set[Room] = set()
+        self.missed_any = False
+
+    def sent(self, rooms: frozenset[Room]) -> None:
+        """An event was for these; for everybody if there are none."""
+        self.rooms.update(rooms)
+        self.missed_any = self.missed_any or not rooms
+
+
 class LocalSocket(Protocol):
     """A connected socket of this node, as an adapter sees it.
 
@@ -156,7 +178,17 @@ class PendingAnswers(Protocol):
 
 
 class Adapter(Protocol):
-    """Rooms of one namespace, and the way to its sockets on every node."""
+    """Rooms of one namespace, and the way to its sockets on every node.
+
+    Attributes:
+        ordered: Whether there may be other nodes, and all of them hear all that is for any room in one order.
+    """
+
+    @property
+    def ordered(self) -> bool: ...
+
+    def watch(self) -> AbstractContextManager[Watch]:
+        """Look at what passes."""
 
     # Membership: local and immediate.
 

@@ -7,11 +7,21 @@ rooms, and a set for each would cost more than the socket.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import Any
 
-from rtserver.adapters.base import Flags, Gathered, LocalSocket, NamespaceView, PendingAnswers, SocketDetails, Target
+from rtserver.adapters.base import (
+    Flags,
+    Gathered,
+    LocalSocket,
+    NamespaceView,
+    PendingAnswers,
+    SocketDetails,
+    Target,
+    Watch,
+)
 from rtserver.errors import LimitExceeded
 from rtserver.protocol.engineio.outbound import Outbound
 from rtserver.types import Room
@@ -26,6 +36,7 @@ class MemoryAdapter:
         # Those that were cut off, with their rooms. Most servers have none.
         self._away: dict[str, LocalSocket] = {}
         self._rooms: dict[Room, dict[LocalSocket, None]] = {}
+        self._watches: list[Watch] = []
 
     # Membership.
 
@@ -35,7 +46,7 @@ class MemoryAdapter:
             room[socket] = None
 
     def suspend(self, socket: LocalSocket) -> None:
-        del self._sockets[socket.id]
+        self._sockets.pop(socket.id, None)
         self._away[socket.id] = socket
 
     def remove(self, socket: LocalSocket) -> None:
@@ -126,6 +137,25 @@ class MemoryAdapter:
         """The socket whose own room it is."""
         return self._sockets.get(room) or self._away.get(room)
 
+    # For those who look at what passes.
+
+    @property
+    def ordered(self) -> bool:
+        return False
+
+    @contextmanager
+    def watch(self) -> Iterator[Watch]:
+        watch = Watch()
+        self._watches.append(watch)
+        try:
+            yield watch
+        finally:
+            self._watches.remove(watch)
+
+    def _changed(self) -> None:
+        for watch in self._watches:
+            watch.missed_any = True
+
     # Reaching sockets.
 
     def broadcast(self, args: Sequence[Any], target: Target, flags: Flags) -> None:
@@ -133,6 +163,8 @@ class MemoryAdapter:
 
     def deliver(self, message: Outbound, args: Sequence[Any], target: Target, flags: Flags) -> None:
         """Send a message that is ready to the sockets of this node."""
+        for watch in self._watches:
+            watch.sent(target.rooms)
         # A socket that is not let in drops it by itself.
         self.namespace.deliver(self._addressed(target), message, flags.volatile, args)
 
@@ -178,6 +210,7 @@ class MemoryAdapter:
         return own.union(self.local_rooms())
 
     def sockets_join(self, target: Target, flags: Flags, rooms: Sequence[Room]) -> None:
+        self._changed()
         refused: LimitExceeded | None = None
         for socket in self._addressed(target):
             if self._sockets.get(socket.id) is not socket and self._away.get(socket.id) is not socket:
@@ -190,11 +223,13 @@ class MemoryAdapter:
             raise refused
 
     def sockets_leave(self, target: Target, flags: Flags, rooms: Sequence[Room]) -> None:
+        self._changed()
         # Also whom middleware still looks at: what is taken from a user must not come back with them.
         for socket in self._addressed(target):
             socket.leave(*rooms)
 
     def disconnect_sockets(self, target: Target, flags: Flags, close: bool) -> None:
+        self._changed()
         # As above: a user who is ended while they are let in is ended.
         for socket in self._addressed(target):
             socket.disconnect(close)

@@ -21,6 +21,7 @@ from rtserver.config import Config
 from rtserver.core.broadcast import Broadcast, RemoteSocket, event_name
 from rtserver.core.delivery import deliver_to
 from rtserver.core.handlers import Registry
+from rtserver.core.moving import ASK
 from rtserver.core.recovery import Recovery
 from rtserver.core.rooms import new_socket_id
 from rtserver.core.socket import Socket
@@ -220,6 +221,11 @@ class Namespace(Sending, Registering):
         return await self.adapter.server_side_call((event_name(event), *args))
 
     def on_server_side_event(self, args: Sequence[Any], answer: Callable[[Any], None] | None) -> None:
+        if args and args[0] == ASK:
+            given = None if self._recovery is None else self._recovery.give(self, args[1:])
+            if answer is not None:
+                answer(given)
+            return
         function = self.registry.server_side.get(args[0]) if args else None
         if function is None:
             return

@@ -45,14 +45,28 @@ class RecoverableSocket(Socket):
     Args:
         earlier: The one that it asks to go on as; itself remembered, or not yet known to be cut off.
         start: The position of the last event that its client has received.
+        elsewhere: The pid and the offset to ask other nodes for, if this one knows none.
 
     Attributes:
         pid: The secret by which its client comes back.
         trail: What it was sent.
         away_until: While it is remembered: the time at which it is forgotten, on Trio's clock.
+        moved: Whether it was given to another node.
     """
 
-    __slots__ = ("_asked", "_before", "_earlier", "_joined_as", "_recovery", "_start", "away_until", "pid", "trail")
+    __slots__ = (
+        "_asked",
+        "_before",
+        "_earlier",
+        "_elsewhere",
+        "_joined_as",
+        "_recovery",
+        "_start",
+        "away_until",
+        "moved",
+        "pid",
+        "trail",
+    )
 
     def __init__(
         self,
@@ -62,14 +76,17 @@ class RecoverableSocket(Socket):
         recovery: Recovery,
         earlier: RecoverableSocket | None = None,
         start: int = 0,
+        elsewhere: tuple[str, str | None] | None = None,
     ) -> None:
         super().__init__(namespace, client, namespace.new_socket_id() if earlier is None else earlier.id, auth)
         self.pid: str = random_id(15) if earlier is None else earlier.pid
         self.trail = Trail(recovery.max_missed)
         self.away_until: float | None = None
+        self.moved = False
         self._recovery = recovery
         self._earlier = earlier
         self._start = start
+        self._elsewhere = elsewhere
         self._joined_as: Any = None
         self._asked: set[Room] = set()
         self._before: tuple[Any, dict[str, Any] | None] | None = None
@@ -79,7 +96,9 @@ class RecoverableSocket(Socket):
     def admission(self) -> Callable[[ConnectContext], Any] | None:
         earlier = self._earlier
         if earlier is None:
-            return super().admission()
+            if self._elsewhere is None:
+                return super().admission()
+            return compose(self.namespace.registry.middleware, "connect", self._ask_nodes)
         if self._recovery.settings.skip_middlewares and not _expired(earlier.user):
             self._joined_as = earlier._joined_as
             return lambda context: self._return(earlier)
@@ -95,6 +114,19 @@ class RecoverableSocket(Socket):
             self._begin_afresh()
             return None
         return self._return(earlier)
+
+    async def _ask_nodes(self, context: ConnectContext) -> None:
+        """Middleware has let it in, and it may have been on another node."""
+        assert self._elsewhere is not None
+        self._joined_as = _identity(self.user)
+        earlier = await self._recovery.fetch(self.namespace, self._client, (*self._elsewhere, self._joined_as))
+        if earlier is None:
+            self._recovery.afresh += 1
+            return
+        self._earlier, self.id, self.pid = earlier, earlier.id, earlier.pid
+        asking = self._return(earlier)
+        if asking is not None:
+            await asking
 
     def _return(self, earlier: RecoverableSocket) -> Awaitable[None] | None:
         """It is who it was: ask about the rooms that the client has entered."""
@@ -116,11 +148,22 @@ class RecoverableSocket(Socket):
             self._begin_afresh()
 
     def settle(self) -> None:
-        earlier = self._earlier
-        if earlier is not None and earlier.connected:
-            # The server has not noticed yet that the client has lost that connection.
+        if self._earlier is not None:
             with self._expected():
-                earlier.client.session.fail("transport error")
+                self._earlier.lose_connection()
+
+    def lose_connection(self) -> None:
+        """Its client says that this connection is lost, whether or not the server has noticed."""
+        if self.connected:
+            self._client.session.fail("transport error")
+
+    def is_of(self, user: Any) -> bool:
+        """Whether it was let in as this user: what ``belongs_to`` takes."""
+        return bool(self._joined_as == user)
+
+    def belongs_to(self, user: Any) -> None:
+        """It was let in as this user, by another node."""
+        self._joined_as = user
 
     def arrive(self) -> dict[str, str]:
         if self._earlier is None:
@@ -187,7 +230,12 @@ class RecoverableSocket(Socket):
         if chain is not None:
             context = chain(EmitContext(self.namespace, name, args, socket=self))
             name, args = context.event, context.args
-        message = self._recovery.event(self.namespace, (name, *args), Target(frozenset((self.id,))), Flags())
+        own = Target(frozenset((self.id,)))
+        if self.moved and self.id not in self.namespace.sockets:
+            # Handlers of this one may be at work yet.
+            self.namespace.adapter.broadcast((name, *args), own, Flags())
+            return
+        message = self._recovery.event(self.namespace, (name, *args), own, Flags())
         if not self.connected and self._client.is_joining(self):
             self._keep(message)
             self._client.session.send(message)

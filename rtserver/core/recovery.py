@@ -15,8 +15,9 @@ import trio
 
 from rtserver.adapters.base import Flags, Target
 from rtserver.config import Config
+from rtserver.core import moving
 from rtserver.core.recoverable import RecoverableSocket, without
-from rtserver.core.window import Kept, Window
+from rtserver.core.window import Kept, Trail, Window
 from rtserver.protocol.engineio.outbound import Outbound
 from rtserver.recovery import ConnectionStateRecovery
 from rtserver.types import Auth, Room
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 # How often what is too old is looked for, at most and at least.
 LONGEST_SLEEP, SHORTEST_SLEEP = 5.0, 0.1
+PID_LENGTH = 20
+# Seconds that a node which ends is there for clients that come back to others: official ones try after 0.5 to 1.5.
+CLAIM_WITHIN = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,9 @@ class Recovery:
 
     # Events.
 
-    def event(self, namespace: Namespace, args: Sequence[Any], target: Target, flags: Flags) -> Outbound:
+    def event(
+        self, namespace: Namespace, args: Sequence[Any], target: Target, flags: Flags, trail: Trail | None = None
+    ) -> Outbound:
         """Make an event ready and keep it. One that is volatile is not kept, but tells its place like all others:
         clients take the last text of any event for an offset.
         """
@@ -98,7 +104,10 @@ class Recovery:
 
         if flags.volatile:
             return make(self._window.offset(self._window.position))
-        return self._window.keep(make, target, trio.current_time())
+        message = self._window.keep(make, target, trio.current_time())
+        if trail is not None:
+            trail.add(message.kept)
+        return message
 
     # Sockets.
 
@@ -107,16 +116,24 @@ class Recovery:
         pid = auth.get("pid")
         if not isinstance(pid, str):
             return RecoverableSocket(namespace, client, auth, self)
-        start = self._window.read_offset(auth.get("offset"))
-        earlier = self._find(namespace, pid)
+        offset = auth.get("offset")
+        start = self.read_offset(offset)
+        earlier = self.find(namespace, pid)
         # The secret is for nobody else to see.
         auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")}
+        if earlier is None and start is not None and namespace.adapter.ordered and len(pid) == PID_LENGTH:
+            return RecoverableSocket(namespace, client, auth, self, elsewhere=(pid, offset))
         if earlier is None or start is None:
             self.afresh += 1
             return RecoverableSocket(namespace, client, auth, self)
         return RecoverableSocket(namespace, client, auth, self, earlier, start)
 
-    def _find(self, namespace: Namespace, pid: str) -> RecoverableSocket | None:
+    def read_offset(self, offset: object) -> int | None:
+        """See ``Window.read_offset``."""
+        return self._window.read_offset(offset)
+
+    def find(self, namespace: Namespace, pid: str) -> RecoverableSocket | None:
+        """The socket of this pid, on this node: one that is remembered, or not yet known to be cut off."""
         self.give_up(trio.current_time())
         found = self._away.get(pid) or self.live.get(pid)
         return found if found is not None and found.namespace is namespace else None
@@ -161,6 +178,30 @@ class Recovery:
             del self._away[socket.pid]
             socket.away_until = None
             socket.namespace.resume(socket)
+
+    # Other nodes.
+
+    def keep_for(self, socket: RecoverableSocket, args: Sequence[Any], rooms: frozenset[Room]) -> None:
+        """An event that was missed on another node."""
+        self.event(socket.namespace, args, Target(rooms), Flags(), socket.trail)
+
+    async def fetch(
+        self, namespace: Namespace, client: Client, asked: tuple[str, str | None, Any]
+    ) -> RecoverableSocket | None:
+        """See ``moving.fetch``."""
+        return await moving.fetch(self, namespace, client, asked)
+
+    def give(self, namespace: Namespace, asked: Sequence[Any]) -> str | None:
+        """See ``moving.give``."""
+        return moving.give(self, namespace, asked)
+
+    def awaits_nodes(self) -> bool:
+        """Whether a node that ends is still to be asked for a socket that it has let go just now."""
+        if not self._away:
+            return False
+        latest = next(reversed(self._away.values()))
+        left_at = (latest.away_until or 0.0) - self.settings.max_disconnection_duration
+        return latest.namespace.adapter.ordered and trio.current_time() < left_at + CLAIM_WITHIN
 
     # Time.
 

@@ -8,7 +8,7 @@ waits for each of them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
@@ -20,12 +20,13 @@ from rtserver.adapters.base import (
     PendingAnswers,
     SocketDetails,
     Target,
+    Watch,
 )
 from rtserver.adapters.memory import MemoryAdapter
 from rtserver.adapters.redis import messages
 from rtserver.adapters.redis.link import check_size
 from rtserver.adapters.redis.messages import Asked, Dialect, Message, Outgoing, Question
-from rtserver.adapters.redis.replies import Link
+from rtserver.adapters.redis.replies import Link, LinkState
 from rtserver.adapters.redis.requests import AckRequest, Request, Requests
 from rtserver.errors import EncodeError, LimitExceeded
 from rtserver.types import Room
@@ -78,6 +79,21 @@ class RedisNamespace(MemoryAdapter):
         super()._drop(socket, room)
         if known and room not in self._rooms and (channel := self.dialect.room_channel(room)) is not None:
             self._relay.unheard(channel)
+
+    # For those who look at what passes.
+
+    @property
+    def ordered(self) -> bool:
+        # Where rooms have channels, what is for a room is heard only once its channel is.
+        return self.dialect.room_channel("room") is None
+
+    @contextlib.contextmanager
+    def watch(self) -> Iterator[Watch]:
+        connects = self._link.connects
+        with super().watch() as watch:
+            watch.missed_any = self._link.state is not LinkState.HEALTHY
+            yield watch
+            watch.missed_any = watch.missed_any or self._link.connects != connects
 
     # Out.
 
@@ -185,6 +201,8 @@ class RedisNamespace(MemoryAdapter):
         """
         room = self.dialect.room(channel)
         if room is not None and not any(True for _ in self._members(room)):
+            for watch in self._watches:
+                watch.rooms.add(room)
             return
         message = self.dialect.read(channel, payload, self._requests.kinds)
         if message is not None:
