@@ -25,6 +25,14 @@ export function App({ sessions }: { sessions: SessionStore }) {
   const [node, setNode] = useState<string | null>(null);
   const main = connection.socket<ServerToClientEvents, ClientToServerEvents>("/", credentials);
   useSocketEvent(main, "node:hello", (hello) => setNode(hello.node));
+  useEffect(() => {
+    // Whoever comes back may come to another one.
+    const forget = (): void => setNode(null);
+    main.on("disconnect", forget);
+    return () => {
+      main.off("disconnect", forget);
+    };
+  }, [main]);
   const signOut = useCallback(() => sessions.set(null), [sessions]);
   useRenewal(sessions, connection);
 
