@@ -31,6 +31,7 @@ run: $(CLUSTER_STAMP) $(PAGES) ## Start a Redis, two nodes and the proxy; they p
 
 test: check $(TEST_NPM) $(PAGES) ## Check, then run every test
 	@scripts/apt-install psql postgresql
+	@scripts/apt-install ip iproute2
 	@scripts/apt-install haproxy haproxy
 	@scripts/apt-install nginx nginx-light
 	@scripts/apt-install gcc gcc libc6-dev
