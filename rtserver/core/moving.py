@@ -18,6 +18,7 @@ import trio
 from rtserver.core.entering import Entries
 from rtserver.core.recoverable import RecoverableSocket
 from rtserver.core.rooms import is_socket_id
+from rtserver.entropy import random_id
 from rtserver.errors import LimitExceeded, ProtocolError
 from rtserver.protocol.socketio.extensions import decode, encode
 from rtserver.protocol.socketio.packet import Packet
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from rtserver.core.window import Kept
 
 ASK = "rtserver:recover"
+TAKEN = "rtserver:recovered"
 # Seconds that the other nodes have to say whether they know a socket.
 ASK_WITHIN = 1.0
+# Seconds between two questions, so that a crowd in a busy room leaves the nodes some time.
+ASK_AGAIN = 0.01
 
 Text = Annotated[str, msgspec.Meta(max_length=256)]
 
@@ -58,16 +62,16 @@ class MovedSocket(msgspec.Struct, frozen=True):
 
 
 def give(recovery: Recovery, namespace: Namespace, asked: Sequence[Any]) -> str | None:
-    """Let go of a socket that another node asks for; None if there is none for this user, or not all of it.
+    """Lend a socket to another node that asks for it; None if there is none for this user, or not all of it.
 
     Args:
         recovery: What this node remembers.
         namespace: Where it was.
-        asked: Its pid, the offset that its client has received last, and the user who has come.
+        asked: Its pid, the offset that its client has received last, the user who has come, and who asks.
     """
     match asked:
-        case [str(pid), str() | None as offset, str() | int() | None as user]:
-            socket = recovery.find(namespace, pid)
+        case [str(pid), str() | None as offset, str() | int() | None as user, str(asking)]:
+            socket = recovery.find(namespace, pid, asking)
         case _:
             return None
     start = recovery.read_offset(offset)
@@ -82,9 +86,17 @@ def give(recovery: Recovery, namespace: Namespace, asked: Sequence[Any]) -> str 
     except (*UNSENDABLE, ProtocolError):
         # It can go on here only.
         return None
-    recovery.forget(socket)
-    socket.moved = True
+    socket.lent_to = asking
     return base64.b64encode(moved).decode("ascii")
+
+
+def taken(recovery: Recovery, namespace: Namespace, told: Sequence[Any]) -> None:
+    """Let go of a socket: the node that it was lent to has it."""
+    match told:
+        case [str(pid), str(asking)]:
+            socket = recovery.find(namespace, pid, asking)
+            if socket is not None and socket.lent_to == asking:
+                recovery.forget(socket)
 
 
 def _moved(socket: RecoverableSocket, missed: Sequence[Kept], parser: Parser) -> dict[str, Any]:
@@ -124,19 +136,27 @@ async def fetch(
     """
     if not isinstance(asked[2], str | int | None):
         return None
-    adapter = namespace.adapter
-    with adapter.watch() as watch, trio.move_on_after(ASK_WITHIN):
-        try:
-            answers = await adapter.server_side_call((ASK, *asked))
-        except LimitExceeded:
-            return None
-        moved = next((found for answer in answers if (found := _read(answer)) is not None), None)
-        if moved is None or moved.sid in namespace.sockets:
-            return None
-        if watch.missed_any or not watch.rooms.isdisjoint({*moved.rooms, moved.sid}):
-            return None
-        return _adopt(recovery, namespace, client, asked, moved)
+    asking = random_id(12)
+    with trio.move_on_after(ASK_WITHIN):
+        while True:
+            with namespace.adapter.watch() as watch:
+                moved = await _ask(namespace, (*asked, asking))
+                if moved is None or moved.sid in namespace.sockets:
+                    return None
+                if not watch.missed_any and watch.rooms.isdisjoint({*moved.rooms, moved.sid}):
+                    socket = _adopt(recovery, namespace, client, asked, moved)
+                    namespace.adapter.server_side_emit((TAKEN, asked[0], asking))
+                    return socket
+            await trio.sleep(ASK_AGAIN)
     return None
+
+
+async def _ask(namespace: Namespace, asked: Sequence[Any]) -> MovedSocket | None:
+    try:
+        answers = await namespace.adapter.server_side_call((ASK, *asked))
+    except LimitExceeded:
+        return None
+    return next((found for answer in answers if (found := _read(answer)) is not None), None)
 
 
 def _read(answer: Any) -> MovedSocket | None:

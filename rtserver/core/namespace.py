@@ -21,7 +21,7 @@ from rtserver.config import Config
 from rtserver.core.broadcast import Broadcast, RemoteSocket, event_name
 from rtserver.core.delivery import deliver_to
 from rtserver.core.handlers import Registry
-from rtserver.core.moving import ASK
+from rtserver.core.moving import ASK, TAKEN
 from rtserver.core.recovery import Recovery
 from rtserver.core.rooms import new_socket_id
 from rtserver.core.socket import Socket
@@ -221,10 +221,8 @@ class Namespace(Sending, Registering):
         return await self.adapter.server_side_call((event_name(event), *args))
 
     def on_server_side_event(self, args: Sequence[Any], answer: Callable[[Any], None] | None) -> None:
-        if args and args[0] == ASK:
-            given = None if self._recovery is None else self._recovery.give(self, args[1:])
-            if answer is not None:
-                answer(given)
+        if args and args[0] in (ASK, TAKEN):
+            self._recover_elsewhere(args, answer)
             return
         function = self.registry.server_side.get(args[0]) if args else None
         if function is None:
@@ -238,6 +236,13 @@ class Namespace(Sending, Registering):
             self._host.start_task(lambda: self._answer_later(args[0], result, answer))
         elif answer is not None:
             answer(result)
+
+    def _recover_elsewhere(self, args: Sequence[Any], answer: Callable[[Any], None] | None) -> None:
+        """A client that may have been here has come to another node."""
+        if answer is not None:
+            answer(None if self._recovery is None else self._recovery.give(self, args[1:]))
+        elif self._recovery is not None and args[0] == TAKEN:
+            self._recovery.taken(self, args[1:])
 
     async def _answer_later(self, event: str, result: Awaitable[Any], answer: Callable[[Any], None] | None) -> None:
         try:

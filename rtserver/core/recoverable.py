@@ -51,7 +51,7 @@ class RecoverableSocket(Socket):
         pid: The secret by which its client comes back.
         trail: What it was sent.
         away_until: While it is remembered: the time at which it is forgotten, on Trio's clock.
-        moved: Whether it was given to another node.
+        lent_to: The request of another node that it was given to, if it was.
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class RecoverableSocket(Socket):
         "_recovery",
         "_start",
         "away_until",
-        "moved",
+        "lent_to",
         "pid",
         "trail",
     )
@@ -82,7 +82,7 @@ class RecoverableSocket(Socket):
         self.pid: str = random_id(15) if earlier is None else earlier.pid
         self.trail = Trail(recovery.max_missed)
         self.away_until: float | None = None
-        self.moved = False
+        self.lent_to: str | None = None
         self._recovery = recovery
         self._earlier = earlier
         self._start = start
@@ -231,7 +231,7 @@ class RecoverableSocket(Socket):
             context = chain(EmitContext(self.namespace, name, args, socket=self))
             name, args = context.event, context.args
         own = Target(frozenset((self.id,)))
-        if self.moved and self.id not in self.namespace.sockets:
+        if self.lent_to is not None and self.away_until is None and self.id not in self.namespace.sockets:
             # Handlers of this one may be at work yet.
             self.namespace.adapter.broadcast((name, *args), own, Flags())
             return

@@ -132,11 +132,19 @@ class Recovery:
         """See ``Window.read_offset``."""
         return self._window.read_offset(offset)
 
-    def find(self, namespace: Namespace, pid: str) -> RecoverableSocket | None:
-        """The socket of this pid, on this node: one that is remembered, or not yet known to be cut off."""
+    def find(self, namespace: Namespace, pid: str, asking: str | None = None) -> RecoverableSocket | None:
+        """The socket of this pid, on this node: one that is remembered, or not yet known to be cut off.
+
+        Args:
+            namespace: Where it was.
+            pid: The secret of its client.
+            asking: The request of another node for it. One that was lent to a request is no other's, nor this node's.
+        """
         self.give_up(trio.current_time())
         found = self._away.get(pid) or self.live.get(pid)
-        return found if found is not None and found.namespace is namespace else None
+        if found is None or found.namespace is not namespace or found.lent_to not in (None, asking):
+            return None
+        return found
 
     def remember(self, socket: RecoverableSocket) -> None:
         """A socket was cut off."""
@@ -194,6 +202,10 @@ class Recovery:
     def give(self, namespace: Namespace, asked: Sequence[Any]) -> str | None:
         """See ``moving.give``."""
         return moving.give(self, namespace, asked)
+
+    def taken(self, namespace: Namespace, told: Sequence[Any]) -> None:
+        """See ``moving.taken``."""
+        moving.taken(self, namespace, told)
 
     def awaits_nodes(self) -> bool:
         """Whether a node that ends is still to be asked for a socket that it has let go just now."""

@@ -138,25 +138,40 @@ async def test_only_the_same_user_gets_a_socket_of_another_node_and_guards_are_a
 
 
 @pytest.mark.parametrize("passes", ["event for the room", "event for all", "change", "nothing"])
-async def test_what_passes_while_a_socket_moves_is_a_new_beginning(shared_redis: RedisServer, passes: str) -> None:
+@pytest.mark.parametrize("how_often", [1, None])
+async def test_what_passes_while_a_socket_moves_is_asked_about_again(
+    shared_redis: RedisServer, passes: str, how_often: int | None
+) -> None:
     async with two(shared_redis.url) as (first, second):
         async with first.socket() as socket:
             await socket.call("enter", "room")
             auth = await cut(first, socket)
+        count = 0
 
-        def meanwhile(*_: Any) -> None:
+        def meanwhile() -> None:
             # After the question, and before the answer is acted on.
+            nonlocal count
+            count += 1
+            if how_often is not None and count > how_often:
+                return
             match passes:
                 case "event for the room":
-                    second.io.to("room").emit("news", 1)
+                    second.io.to("room").emit("news", count)
                 case "event for all":
-                    second.io.emit("news", 1)
+                    second.io.emit("news", count)
                 case "change":
-                    second.io.in_("room").sockets_leave("room")
+                    second.io.in_("nobody").sockets_leave("room")
 
         first.io.main.on_server_side_event = _before(first.io.main.on_server_side_event, meanwhile)  # type: ignore[method-assign]
         async with second.socket(auth=auth) as socket:
-            assert side(second.io, socket).recovered is (passes == "nothing")
+            recovered = passes == "nothing" or how_often is not None
+            assert side(second.io, socket).recovered is recovered
+            if recovered and passes.startswith("event"):
+                assert await socket.receive("news") == 1
+        await settled(first, second)
+        # What was lent and not taken is nobody's any more.
+        async with first.socket(auth=auth) as socket:
+            assert not side(first.io, socket).recovered
 
 
 def _before(then: Any, first: Any) -> Any:
@@ -268,7 +283,8 @@ async def test_garbage_of_another_node_is_a_new_beginning(shared_redis: RedisSer
 
 
 @pytest.mark.parametrize(
-    "asked", [(), ("x",), ("x", None), (1, None, None), ("x", 1, None), ("x", None, []), ("x",) * 4]
+    "asked",
+    [(), ("x",), ("x", None, None), (1, None, None, "x"), ("x", 1, None, "x"), ("x", None, [], "x"), ("x",) * 5],
 )
 async def test_garbage_instead_of_a_question_is_answered_with_nothing(
     shared_redis: RedisServer, asked: tuple[Any, ...]
