@@ -21,7 +21,13 @@ from benchmarks.chaos.cluster import Broken, Cluster, running_cluster
 from benchmarks.chaos.consumers import slow_consumers
 from benchmarks.chaos.crowds import CROWD_SETTINGS, churn, crowd
 from benchmarks.chaos.descriptors import FILES, out_of_descriptors
-from benchmarks.chaos.nodes import DRAIN_SETTINGS, node_killed, rolling_restart
+from benchmarks.chaos.nodes import (
+    DRAIN_SETTINGS,
+    RECOVERY_SETTINGS,
+    node_killed,
+    rolling_restart,
+    rolling_restart_recovered,
+)
 from benchmarks.chaos.proxies import proxy_killed, proxy_replaced
 from benchmarks.chaos.relay import redis_down, redis_frozen
 from benchmarks.chaos.rows import Row, as_json, as_markdown
@@ -48,6 +54,7 @@ class Fault:
 FAULTS = {
     "node-killed": Fault(node_killed),
     "rolling-restart": Fault(rolling_restart, DRAIN_SETTINGS),
+    "rolling-recovered": Fault(rolling_restart_recovered, RECOVERY_SETTINGS),
     "proxy-killed": Fault(proxy_killed),
     "proxy-replaced": Fault(proxy_replaced),
     "redis-down": Fault(redis_down),

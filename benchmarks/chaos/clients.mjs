@@ -51,7 +51,7 @@ class Client {
   }
 
   clear() {
-    Object.assign(this, { slots: [], reasons: [], away: [], refused: 0, waits: [], said: 0, taken: 0, told: 0 });
+    Object.assign(this, { slots: [], reasons: [], away: [], refused: 0, waits: [], said: 0, taken: [], recovered: 0 });
     Object.assign(this, { asked: 0, answered: 0, wrong: 0, pending: 0, heard: {}, lost: [], lateWithin: 0, lateAcross: 0 });
     if (this.slot !== null) this.slots.push(this.slot);
   }
@@ -59,6 +59,7 @@ class Client {
   back() {
     if (this.opened) this.away.push((performance.now() - this.awaySince) / 1e3);
     this.awaySince = null;
+    if (this.socket.recovered) this.recovered++;
     // It is in the room from then on, and hears all that is said.
     this.socket.emit("join", (slot) => {
       this.slot = slot;
@@ -109,7 +110,7 @@ class Client {
     sayings.set(`${this.id} ${number}`, { at: performance.now(), slot: this.slot });
     this.socket.timeout(PATIENCE).emit("say", this.id, number, padding, (error) => {
       this.pending--;
-      if (!error) this.taken++;
+      if (!error) this.taken.push(number);
     });
   }
 
@@ -124,8 +125,9 @@ class Client {
     }
     const { id, kind, slots, reasons, lost, away, refused, waits, said, taken, asked, answered, wrong } = this;
     const counted = { id, kind, slots, reasons, lost, away, refused, waits, said, taken, asked, answered, wrong };
+    const back = { recovered: this.recovered };
     const late = { late_within: this.lateWithin, late_across: this.lateAcross };
-    return { ...counted, ...late, heard, doubled, disordered, connected: this.socket.connected };
+    return { ...counted, ...back, ...late, heard, doubled, disordered, connected: this.socket.connected };
   }
 }
 

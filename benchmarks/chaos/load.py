@@ -35,7 +35,8 @@ class Report:
         refused: Attempts to connect that failed.
         waits: Seconds until each of its questions was answered.
         said: Broadcasts that it began, numbered from 0.
-        taken: Those that the server acknowledged.
+        taken: The numbers of those that the server acknowledged.
+        recovered: How often it went on where it was, and had what it had missed.
         asked: Questions.
         answered: Those that were answered.
         wrong: Those that were answered with something else.
@@ -56,7 +57,8 @@ class Report:
     refused: int
     waits: tuple[float, ...]
     said: int
-    taken: int
+    taken: frozenset[int]
+    recovered: int
     asked: int
     answered: int
     wrong: int
@@ -139,6 +141,15 @@ def missed_broadcasts(reports: Sequence[Report]) -> int:
         for number in set(range(speaker.said)) - listener.heard.get(speaker.id, frozenset())
     }
     return len(missed)
+
+
+def missed_by_recovered(reports: Sequence[Report]) -> int:
+    """How many acknowledged broadcasts did not reach a client that always went on where it was."""
+    recovered = [one for one in reports if one.recovered == len(one.reasons)]
+    nothing: frozenset[int] = frozenset()
+    return sum(
+        len(speaker.taken - listener.heard.get(speaker.id, nothing)) for speaker in reports for listener in recovered
+    )
 
 
 class Load:

@@ -13,8 +13,8 @@ from benchmarks.chaos.sizes import Sizes
 
 AWAY = 10.0
 HEARD_WITHIN = 5.0
-# Seconds that a client of the same node may wait for a broadcast while Redis is away.
-AT_HOME_WITHIN = 1.0
+# Seconds that a client of the same node may wait for a broadcast: what waited for Redis would take longer.
+AT_HOME_WITHIN = 3.0
 
 
 def redis_down(cluster: Cluster, sizes: Sizes) -> Row:
@@ -46,13 +46,13 @@ def _without_redis(cluster: Cluster, sizes: Sizes, fault: str, number: signal.Si
         )
         wait_until("what was kept is sent", lambda: cluster.metric("rtserver_relay_backlog") == 0)
         reports = end(load, sizes)
-        _judge(row, reports, int(cluster.metric("rtserver_relay_lost_total")))
+        _judge(row, reports, int(cluster.metric("rtserver_relay_lost_total")), len(cluster.slots) - 1)
     row.note(degraded_after=f"{degraded:.2f} s", resubscribed_after=f"{heard:.2f} s")
     row.require(heard < HEARD_WITHIN, f"the nodes heard again only after {heard:.1f} s")
     return row
 
 
-def _judge(row: Row, reports: list[Report], counted: int) -> None:
+def _judge(row: Row, reports: list[Report], counted: int, others: int) -> None:
     losses = losses_of(reports)
     missed = missed_broadcasts(reports)
     row.note(
@@ -71,4 +71,4 @@ def _judge(row: Row, reports: list[Report], counted: int) -> None:
     row.require(losses.doubled == 0, f"{losses.doubled} deliveries came twice")
     row.require(losses.disordered == 0, f"{losses.disordered} deliveries came out of order")
     # One message that is lost is missed by every other node.
-    row.require(missed == 0 or counted > 0, "losses were not counted")
+    row.require(missed <= counted * others, f"{missed} broadcasts were missed, and only {counted} counted as lost")
