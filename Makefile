@@ -34,6 +34,7 @@ test: check $(TEST_NPM) $(PAGES) ## Check, then run every test
 	@scripts/apt-install ip iproute2
 	@scripts/apt-install haproxy haproxy
 	@scripts/apt-install nginx nginx-light
+	@scripts/apt-install caddy caddy
 	@scripts/apt-install gcc gcc libc6-dev
 	$(BIN)/pytest tests/protocol --cov=rtserver.protocol --cov-fail-under=100
 	$(BIN)/pytest tests --ignore=tests/protocol --numprocesses=auto --maxprocesses=4 --dist=loadfile

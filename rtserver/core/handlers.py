@@ -132,6 +132,7 @@ class Registry:
         self.left: list[Handler] = []
         self._shared = shared
         self._own: list[Middleware] = []
+        self._exempt: list[Middleware] = []
         self.unknown = Handler(_refuse_unknown)
         self.unknown.known = False
         self.unknown.least, self.unknown.most = 0, UNLIMITED
@@ -139,12 +140,27 @@ class Registry:
 
     @property
     def middleware(self) -> list[Middleware]:
-        """The server's, then the namespace's own."""
-        return [*self._shared, *self._own]
+        """The server's, but for those that leave this namespace alone, then the namespace's own."""
+        return [*(one for one in self._shared if one not in self._exempt), *self._own]
 
     def use(self, middleware: Middleware) -> None:
         check_emit_hooks([middleware])
         self._own.append(middleware)
+        self._compile()
+
+    def exempt(self, middleware: Sequence[Middleware]) -> None:
+        """Leave out some of the server's.
+
+        Raises:
+            ConfigurationError: One is not the server's, or events are registered already.
+        """
+        for one in middleware:
+            if one not in self._shared:
+                raise ConfigurationError("middleware", one, "what was given to the server")
+        if self.handlers:
+            raise ConfigurationError("middleware", self.name, "a namespace without handlers yet")
+        self._exempt += middleware
+        self.unknown.is_async = False
         self._compile()
 
     def add(self, event: Event[Any, Any] | str, function: AnyFunction, concurrent: bool) -> None:

@@ -22,6 +22,7 @@ from rtserver.core.broadcast import Broadcast, RemoteSocket, event_name
 from rtserver.core.delivery import deliver_to
 from rtserver.core.handlers import Registry
 from rtserver.core.moving import ASK, TAKEN
+from rtserver.core.pipeline import Middleware
 from rtserver.core.recovery import Recovery
 from rtserver.core.rooms import new_socket_id
 from rtserver.core.socket import Socket
@@ -126,6 +127,18 @@ class Namespace(Sending, Registering):
         """Go by another adapter. Nobody is here yet."""
         self.adapter.close()
         self.adapter = adapter_factory(self)
+
+    def exempt_from(self, *middleware: Middleware) -> None:
+        """Let some of the server's middleware leave this namespace alone, which has means of its own.
+
+        Their hooks for whole sessions and for all other namespaces stay as they are.
+
+        Raises:
+            ConfigurationError: It is the main namespace, one is not the server's, or there are handlers already.
+        """
+        if self.name == "/":
+            raise ConfigurationError("middleware", self.name, "another namespace than the main one")
+        self.registry.exempt(middleware)
 
     def __repr__(self) -> str:
         return f"<Namespace {self.name}>"

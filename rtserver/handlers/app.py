@@ -21,6 +21,7 @@ from rtserver.handlers.accounts.accounts import Accounts
 from rtserver.handlers.accounts.http import create_accounts_app, peer_of
 from rtserver.handlers.accounts.tokens import ALGORITHM, AUDIENCE, ISSUER, Tokens
 from rtserver.handlers.admin import handlers as admin
+from rtserver.handlers.admin import official
 from rtserver.handlers.chat import handlers as chat
 from rtserver.handlers.chat.sockets import name_of, room_key
 from rtserver.handlers.presence import handlers as presence
@@ -54,6 +55,7 @@ RULES = (
     allow("enter", room_key("*")),
     allow("emit", room_key("*")),
 )
+ADMIN_UI, ADMIN_UI_USER = "/admin-ui", "admin"
 PER_ADDRESS = 1_000
 PER_USER = 20
 MAX_SIZE = 20_000
@@ -85,12 +87,13 @@ def create_chat(
     secret = settings.signing_secret()
     accounts = Accounts(database, Tokens(secret))
     auth = JWTAuth(secret, algorithms=(ALGORITHM,), audience=AUDIENCE, issuer=ISSUER)
+    permissions = Permissions(RULES)
     middleware: list[Middleware] = [
         ConnectionLimits(per_address=PER_ADDRESS),
         auth,
         ConnectionLimits(per_user=PER_USER, oldest_goes=True),
         RateLimit(rates, by="user"),
-        Permissions(RULES),
+        permissions,
         Validation(max_size=MAX_SIZE, max_depth=MAX_DEPTH),
     ]
     options.setdefault("api_title", "rtserver chat")
@@ -106,6 +109,16 @@ def create_chat(
     presence.register(io, attendance, room_key)
     greeting.register(io)
     admin.register(io, disconnect_user=io.disconnect_user)
+    if settings.admin_ui_password is not None:
+        # Its page has a password of its own; whoever comes by it is no user of the chat.
+        official.instrument(
+            io,
+            username=ADMIN_UI_USER,
+            password=settings.admin_ui_password.reveal(),
+            namespace=ADMIN_UI,
+            mode=settings.admin_ui_mode,
+            exempt_from=(auth, permissions),
+        )
     password = settings.admin_password
     if password is not None:
 

@@ -26,6 +26,10 @@ class ChatSettings:
         folder: Holds the database and the secret where they are not given. ``RTSERVER_CHAT_FOLDER``.
         database_url: Of PostgreSQL, or a file of SQLite. ``DATABASE_URL``.
         secret: Signs tokens; all nodes need the same. ``RTSERVER_CHAT_SECRET``.
+        admin_ui_password: Lets the official admin UI connect, as ``admin`` to the namespace ``/admin-ui``.
+            ``RTSERVER_CHAT_ADMIN_UI_PASSWORD``.
+        admin_ui_mode: ``production`` counts; ``development`` shows it sockets and events one by one, the words of
+            every room among them. ``RTSERVER_CHAT_ADMIN_UI_MODE``.
         admin_password: Makes an account ``admin``, who may see the cluster. ``RTSERVER_CHAT_ADMIN_PASSWORD``.
         rates: Of accounts made and signed in to.
     """
@@ -34,6 +38,8 @@ class ChatSettings:
     database_url: Secret | None = None
     secret: Secret | None = None
     admin_password: Secret | None = None
+    admin_ui_password: Secret | None = None
+    admin_ui_mode: str = "production"
     rates: AccountRates = field(default_factory=AccountRates)
 
     @classmethod
@@ -49,6 +55,8 @@ class ChatSettings:
             database_url=secret("DATABASE_URL"),
             secret=secret("RTSERVER_CHAT_SECRET"),
             admin_password=secret("RTSERVER_CHAT_ADMIN_PASSWORD"),
+            admin_ui_password=secret("RTSERVER_CHAT_ADMIN_UI_PASSWORD"),
+            admin_ui_mode=environment.get("RTSERVER_CHAT_ADMIN_UI_MODE") or "production",
         )
 
     def where(self) -> str:

@@ -10,6 +10,8 @@ import trio.testing
 from rtserver import ConfigurationError, Server, Socket
 from rtserver.client import ClientSocket, ConnectError
 from rtserver.handlers.admin.official import instrument
+from rtserver.middleware import Permissions
+from rtserver.middleware.auth import JWTAuth
 from rtserver.testing import open_server
 
 GOOD: dict[str, Any] = {"username": "root", "password": "correct horse"}
@@ -151,3 +153,37 @@ def test_wrong_settings_are_named(options: dict[str, Any], culprit: str) -> None
     with pytest.raises(ConfigurationError, match=f"^{culprit}") as caught:
         instrument(Server(), **{**GOOD, **options})
     assert "short" not in str(caught.value)
+
+
+async def test_the_page_needs_its_password_and_no_token_and_opens_nothing_else() -> None:
+    auth, permissions = JWTAuth("a secret of more than thirty-two characters", refusal_delay=0), Permissions([])
+    io = Server(middleware=[auth, permissions])
+    chat = io.of("/chat")
+    instrument(io, **GOOD, exempt_from=(auth, permissions))
+    async with open_server(io) as server:
+        for namespace in ("/", "/chat"):
+            for given in ({}, GOOD):
+                with pytest.raises(ConnectError, match="authentication failed"):
+                    async with server.socket(namespace, auth=given):
+                        pass
+        with pytest.raises(ConnectError, match="invalid credentials"):
+            async with server.socket("/admin", auth={**GOOD, "password": "wrong"}):
+                pass
+        async with server.socket("/admin", auth=GOOD) as page:
+            await page.receive("config")
+            assert await page.call("emit", "/chat", None, "news", 7) is None
+    assert chat.sockets == {}
+
+
+def test_only_the_servers_own_middleware_is_left_out_and_only_of_a_namespace_without_handlers() -> None:
+    auth = JWTAuth("a secret of more than thirty-two characters")
+    io = Server(middleware=[auth])
+    taken = io.of("/taken")
+    taken.on("event")(lambda socket: None)
+    with pytest.raises(ConfigurationError):
+        taken.exempt_from(auth)
+    with pytest.raises(ConfigurationError):
+        io.of("/free").exempt_from(Permissions([]))
+    with pytest.raises(ConfigurationError):
+        io.of("/").exempt_from(auth)
+    assert taken.registry.middleware == io.of("/free").registry.middleware == io.registry.middleware == [auth]

@@ -13,14 +13,12 @@ import os
 import secrets
 import socket as sockets
 import time
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import trio
 
-from rtserver import ConfigurationError, ConnectRefused, Namespace, Server, Socket
-
-Mode = Literal["development", "production"]
+from rtserver import ConfigurationError, ConnectRefused, Middleware, Namespace, RemoteSocket, Server, Socket
 
 EVERY = 2.0
 MAX_SESSIONS = 1_000
@@ -99,6 +97,10 @@ class Instrument:
                 self.namespace.emit("room_left", name, room, socket_id, _now())
         self._rooms = now
 
+    def has_told_rooms(self, socket: Socket) -> None:
+        """They came with the socket."""
+        self._rooms[(socket.namespace.name, socket.id)] = frozenset(socket.rooms)
+
     def _others(self) -> list[tuple[str, Namespace]]:
         return [(name, space) for name, space in self.io.namespaces.items() if space is not self.namespace]
 
@@ -117,7 +119,8 @@ def instrument(
     password: str,
     namespace: str = "/admin",
     read_only: bool = False,
-    mode: Mode = "production",
+    mode: str = "production",
+    exempt_from: Sequence[Middleware] = (),
 ) -> None:
     """Let the official admin UI connect.
 
@@ -125,9 +128,11 @@ def instrument(
         io: The server. Namespaces that are declared later are counted, but their events are not shown.
         username: What the page has to give.
         password: The same; at least eight characters.
-        namespace: Where the page connects to; it is part of the address that one types there.
+        namespace: Where the page connects to, which one types there among the advanced options.
         read_only: Show, and take no commands.
         mode: ``development`` shows sockets and events one by one.
+        exempt_from: Middleware of the server that knows nothing of the page's users: its authentication, and
+            what asks whom that has found. It leaves this namespace alone, and no other one.
 
     Raises:
         ConfigurationError: The password is too short, the mode unknown, or the namespace in use.
@@ -140,30 +145,31 @@ def instrument(
         raise ConfigurationError("namespace", namespace, "one that nobody uses")
     others = list(io.namespaces.values())
     admin = io.of(namespace)
+    admin.exempt_from(*exempt_from)
     shared = Instrument(io, admin, username, password)
     admin.use(shared.admit)
     features = [*(() if read_only else LEVERS), "AGGREGATED_EVENTS", *(["ALL_EVENTS"] if mode == "development" else [])]
 
     @admin.on_connect
-    def joined(socket: Socket) -> None:
+    async def joined(socket: Socket) -> None:
         socket.emit("config", {"supportedFeatures": features})
         if mode == "development":
-            socket.emit("all_sockets", [_serialized(one) for space in others for one in space.sockets.values()])
+            socket.emit("all_sockets", [one for space in others for one in await _all_of(space)])
 
     @io.background
     async def tell() -> None:
+        # The page may be at another node, and shows all of them.
         while True:
-            if admin.sockets:
-                admin.local.emit("server_stats", shared.statistics())
-                if mode == "development":
-                    shared.tell_rooms()
+            admin.emit("server_stats", shared.statistics())
+            if mode == "development":
+                shared.tell_rooms()
             await trio.sleep(EVERY)
 
     if not read_only:
         _register_commands(shared)
     if mode == "development":
         for space in others:
-            _show_everything(admin, space)
+            _show_everything(shared, space)
 
 
 def _register_commands(shared: Instrument) -> None:
@@ -188,9 +194,12 @@ def _register_commands(shared: Instrument) -> None:
             target.disconnect_sockets(close is True)
 
 
-def _show_everything(admin: Namespace, space: Namespace) -> None:
+def _show_everything(shared: Instrument, space: Namespace) -> None:
+    admin = shared.namespace
+
     @space.on_connect
     def joined(socket: Socket) -> None:
+        shared.has_told_rooms(socket)
         admin.emit("socket_connected", _serialized(socket), _now())
 
         @socket.on_any
@@ -206,18 +215,47 @@ def _show_everything(admin: Namespace, space: Namespace) -> None:
         admin.emit("socket_disconnected", space.name, socket.id, reason, _now())
 
 
+async def _all_of(space: Namespace) -> list[dict[str, Any]]:
+    """The sockets of a namespace on every node, as far as the nodes answer."""
+    return [_found(space, one) for one in await space.fetch_sockets()]
+
+
+def _found(space: Namespace, found: RemoteSocket) -> dict[str, Any]:
+    here = space.sockets.get(found.id)
+    if here is not None:
+        return _serialized(here)
+    # Another node does not tell which transport a socket has.
+    return _described(found.id, space.name, "", found.data, found.handshake, found.rooms)
+
+
 def _serialized(socket: Socket) -> dict[str, Any]:
-    handshake = {name: value for name, value in socket.handshake.details().items() if name != "auth"}
-    headers = {name: value for name, value in handshake["headers"].items() if name not in ("authorization", "cookie")}
+    details = socket.handshake.details()
+    return _described(socket.id, socket.namespace.name, socket.transport, socket.data, details, socket.rooms)
+
+
+def _described(
+    socket_id: str, name: str, transport: str, data: Any, details: Mapping[str, Any], rooms: Iterable[str]
+) -> dict[str, Any]:
+    handshake = {key: value for key, value in details.items() if key != "auth"}
+    headers = {
+        key: value
+        for key, value in handshake.get("headers", {}).items()
+        if key.lower() not in ("authorization", "cookie")
+    }
+    issued = handshake.get("issued")
     return {
-        "id": socket.id,
+        "id": socket_id,
         # The engine's id lets its holder speak for the client, so it is not told to anybody.
-        "clientId": socket.id[:12],
-        "transport": socket.transport,
-        "nsp": socket.namespace.name,
-        "data": socket.data,
-        "handshake": {**handshake, "headers": headers, "time": time.ctime(handshake["issued"] / 1000)},
-        "rooms": sorted(socket.rooms),
+        "clientId": socket_id[:12],
+        "transport": transport,
+        "nsp": name,
+        "data": data,
+        "handshake": {
+            **handshake,
+            "headers": headers,
+            "time": time.ctime(issued / 1000) if isinstance(issued, int | float) else "",
+        },
+        "rooms": sorted(map(str, rooms)),
     }
 
 
