@@ -19,6 +19,10 @@ const serve = (socket) => {
     return ack ? ack(...args) : socket.emit("echoed", ...args);
   });
   socket.on("silence", () => {});
+  socket.on("heartbeats", (count, ack) => {
+    let answered = 0;
+    socket.conn.on("heartbeat", () => { if (++answered === count) ack(answered); });
+  });
   socket.on("ask", (...args) => {
     socket.emit("question", ...args, (...answers) => socket.emit("answered", ...answers));
   });
