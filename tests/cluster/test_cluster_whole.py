@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from rtserver.cli.cluster import PROCFILE
 from rtserver.client import ClientSocket, open_socket
 from rtserver.client.backoff import Reconnection
 from rtserver.types import TransportName
-from tests.cluster.support import Caller
+from tests.cluster.conftest import client_of
+from tests.cluster.support import Caller, free_port
 
 ROOT = Path(__file__).parents[2]
 MAIN = [sys.executable, "-c", "from rtserver.cli import main; main()"]
@@ -54,13 +55,13 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(tmp_path: Path, *arguments: str) -> Iterator[Cluster]:
+def running_cluster(tmp_path: Path, *arguments: str, **settings: str) -> Iterator[Cluster]:
     run_dir = tmp_path / "run"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RTSERVER_")}
     with subprocess.Popen(
         [*MAIN, "cluster", "rtserver.demo:create_demo", "--port", "0", *arguments],
         cwd=ROOT,
-        env={**environment, "RTSERVER_RUN_DIR": str(run_dir)},
+        env={**environment, "RTSERVER_RUN_DIR": str(run_dir), **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -121,6 +122,21 @@ async def test_a_node_that_is_killed_comes_back_and_its_clients_go_on_elsewhere(
                 while not all(client.connected for client in sockets):
                     await trio.lowlevel.checkpoint()
             await everybody_hears(sockets, "after")
+
+
+async def test_a_redis_that_is_killed_comes_back_and_nobody_else_ends(tmp_path: Path) -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    with running_cluster(tmp_path, "--nodes", "1", RTSERVER_REDIS_URL=url) as cluster:
+        node = await cluster.pid(0)
+        with closing(client_of(url)) as client:
+            os.kill(client.info("server")["process_id"], signal.SIGKILL)
+        with closing(client_of(url)) as client:
+            with trio.fail_after(PATIENCE):
+                # The node has taken its lease again.
+                while not client.exists("rtserver:node:0"):
+                    await trio.lowlevel.checkpoint()
+        assert await cluster.pid(0) == node
+        assert cluster.process.poll() is None
 
 
 async def test_a_node_that_is_drained_comes_back_and_its_clients_only_reconnect(tmp_path: Path) -> None:
