@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.chaos.cluster import Cluster, wait_until
+from benchmarks.chaos.cluster import Broken, Cluster, wait_until
 
 PROGRAM = Path(__file__).with_name("clients.mjs")
 # Of ten clients; the rest of what a cluster meets.
@@ -168,7 +168,10 @@ class Load:
 
     def _answer(self, process: subprocess.Popen[str]) -> Any:
         assert process.stdout is not None
-        return json.loads(process.stdout.readline())
+        line = process.stdout.readline()
+        if not line:
+            raise Broken("the process of the clients has ended; 'make chaos' installs what it needs")
+        return json.loads(line)
 
     def open(self, count: int, kinds: Sequence[str], *, quick: bool) -> None:
         """Connect so many clients, of these kinds in turn."""
