@@ -28,6 +28,7 @@ from proxy.pool import Pool
 from proxy.reading import RECEIVE_SIZE, Announced, Lingering, Reading
 from proxy.routing import Route, Router, UnknownOwner
 from proxy.settings import Settings
+from proxy.sharing import Shares
 
 # File descriptors kept for everything that is not a client's connection.
 RESERVE = 64
@@ -59,6 +60,7 @@ class Edge:
         router: Knows whose a request is.
         bodies: Those that wait.
         held: How many connections each address has that are ours yet.
+        shares: The same of all workers, if there are several.
         connections: How many there are of all addresses.
         draining: Whether the proxy wants to end.
     """
@@ -72,6 +74,7 @@ class Edge:
         self.access: AccessLog | None = None
         self.bodies = Bodies()
         self.held: dict[str, int] = {}
+        self.shares: Shares | None = None
         self.connections = 0
         self.draining = False
         # Waits for the next request on a connection: ended when the proxy wants to leave.
@@ -134,11 +137,14 @@ class Edge:
         """Count a connection that stays with us; False when its address has too many, and it is refused."""
         key = address_key(peer.host)
         count = self.held.get(key, 0)
-        if count >= self.settings.max_connections_per_address and peer.host and peer.host not in self.trust:
+        total = count if self.shares is None else self.shares.total(key)
+        if total >= self.settings.max_connections_per_address and peer.host and peer.host not in self.trust:
             self.quiet.warning("too_many_of_one_address", peer=peer.host)
             self.refuse(sock, BadRequest(429, "too many connections"), None, peer)
             return False
         self.held[key] = count + 1
+        if self.shares is not None:
+            self.shares.add(key, 1)
         self.connections += 1
         return True
 
@@ -150,6 +156,8 @@ class Edge:
             self.held[key] = count
         else:
             del self.held[key]
+        if self.shares is not None:
+            self.shares.add(key, -1)
         self.connections -= 1
         if not self.connections:
             self._emptied.set()

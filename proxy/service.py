@@ -19,6 +19,7 @@ from proxy.errors import BadSetting
 from proxy.listening import Listening, inherited, listen
 from proxy.proxy import Proxy, check_reload, run_dir
 from proxy.settings import Settings
+from proxy.sharing import Shares
 from proxy.state import ProxyState, describe
 from proxy.workers import WORKER, Workers, worker_admin
 
@@ -80,9 +81,9 @@ async def serve(load: Load, arguments: Sequence[str], say: Say, *, replace: bool
     identity = os.environ.get(WORKER, "")
     listening, predecessor = open_listening(settings, replace=replace)
     if identity:
-        first, number, lifeline = map(int, identity.split(":"))
+        first, number, lifeline, table = map(int, identity.split(":"))
         where = worker_admin(run_dir(settings), first, number)
-        await _serve_single(settings, listening, load, where, number, lambda: None, lifeline)
+        await _serve_single(settings, listening, load, where, number, lambda: None, lifeline, Shares(table, number - 1))
         return
     where = admin_path(settings, run_dir(settings))
 
@@ -129,8 +130,10 @@ async def _serve_single(
     worker: int,
     ready: Callable[[], None],
     lifeline: int | None = None,
+    shares: Shares | None = None,
 ) -> None:
     proxy = Proxy(settings, listening)
+    proxy.edge.shares = shares
 
     def reload() -> None:
         after = load()

@@ -50,7 +50,7 @@ class Settings:
         max_body: The largest request body that is relayed, in bytes.
         max_bodies: The bytes of all request bodies that a worker holds at a time.
         max_connections: Connections that a worker holds; None takes the file descriptor limit less a reserve.
-        max_connections_per_address: Those of one address (of one /64 for IPv6) with a worker, without handed-over ones.
+        max_connections_per_address: Those of one address (one /64 of IPv6) with all workers, without handed-over ones.
         head_timeout: Seconds for a request head, a TLS handshake, and the window in which a body must progress.
         keep_alive_timeout: Seconds that a relayed connection may idle between requests.
         connect_timeout: Seconds to connect to an upstream, or to hand a connection over.

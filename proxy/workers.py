@@ -21,6 +21,7 @@ import trio
 from proxy.admin import call
 from proxy.listening import INHERITED, Listening
 from proxy.settings import PREFIX, Settings
+from proxy.sharing import make_table
 from proxy.state import ProxyState
 
 WORKER = f"{PREFIX}WORKER"
@@ -57,6 +58,7 @@ class Workers:
         self._stopping = trio.Event()
         # Its end is the end of this process, however that comes about; workers watch for it.
         self._lifeline, self._held = os.pipe()
+        self._table = make_table(settings.workers)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep them running until ``retire``, then wait until they have ended."""
@@ -70,6 +72,7 @@ class Workers:
             one.sock.close()
         os.close(self._lifeline)
         os.close(self._held)
+        os.close(self._table)
 
     async def _keep(self, worker: int) -> None:
         pause = 0.1
@@ -77,10 +80,10 @@ class Workers:
             began = trio.current_time()
             process = await trio.lowlevel.open_process(
                 [sys.executable, "-m", "proxy", *self._arguments],
-                pass_fds=[self._lifeline, *(one.sock.fileno() for one in self.listening)],
+                pass_fds=[self._lifeline, self._table, *(one.sock.fileno() for one in self.listening)],
                 env={
                     **os.environ,
-                    WORKER: f"{os.getpid()}:{worker}:{self._lifeline}",
+                    WORKER: f"{os.getpid()}:{worker}:{self._lifeline}:{self._table}",
                     INHERITED: self._inherited(),
                 },
             )

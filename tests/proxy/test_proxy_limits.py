@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 from pathlib import Path
 
 import trio
 
+from proxy.sharing import Shares, make_table
 from tests.behaviour.support import HttpClient
 from tests.cluster.support import descriptors, eventually, start_node
 from tests.proxy.support import HANDSHAKE, Upstream, proxied
@@ -57,6 +59,33 @@ async def test_who_is_trusted_speaks_for_many(tmp_path: Path) -> None:
         for _ in range(5):
             await through.http()
         await eventually(lambda: through.proxy.edge.connections == 5)
+
+
+async def test_one_address_has_so_many_by_all_workers_together(tmp_path: Path) -> None:
+    table = make_table(2)
+    shares = [Shares(table, row) for row in range(2)]
+    limit = {"max_connections_per_address": 3}
+    async with proxied(tmp_path / "run", **limit) as one, proxied(tmp_path / "run", **limit) as other:
+        one.proxy.edge.shares, other.proxy.edge.shares = shares
+        first = [await one.http() for _ in range(2)]
+        await other.http()
+        await eventually(lambda: shares[0].total("127.0.0.1") == 3)
+        for through in (one, other):
+            assert (await through.raw(b"GET")).startswith(b"HTTP/1.1 429 ")
+        await first[0].stream.aclose()
+        await eventually(lambda: shares[1].total("127.0.0.1") == 2)
+        assert (await other.request("GET", HANDSHAKE)).status == 503
+        await eventually(lambda: shares[0].total("127.0.0.1") == 2)
+        assert shares[0].total("127.0.0.2") == 0
+    await eventually(lambda: shares[0].total("127.0.0.1") == 0)
+    # What a worker that was killed has left is forgotten by its successor.
+    for one_of_them in shares:
+        one_of_them.add("127.0.0.1", 5)
+    successor = Shares(table, 1)
+    assert successor.total("127.0.0.1") == 5
+    for one_of_them in (*shares, successor):
+        one_of_them.close()
+    os.close(table)
 
 
 async def test_all_together_may_hold_so_many(tmp_path: Path) -> None:

@@ -229,6 +229,8 @@ def test_workers_share_the_connections_and_are_replaced_when_they_die(tmp_path: 
         until_workers(tmp_path, 2, without=victim)
         until_ready(tmp_path)
         assert ask(port)[0] == 200
+        # What each address has is counted in memory that they share.
+        assert all("rtserver-proxy" in Path(f"/proc/{one['pid']}/maps").read_text() for one in state(tmp_path))
         table = run(tmp_path, "status", RTSERVER_SECRET=SECRET)
         assert table.stdout.count("accepting on") == 2
         proxy.signal(signal.SIGTERM)
