@@ -57,7 +57,7 @@ def test_links_between_documents_lead_somewhere() -> None:
         (path.name, link)
         for path in ours()
         if path.suffix == ".md"
-        for link in re.findall(r"\]\(([^)#]+)", path.read_text())
+        for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)#\"]+)", path.read_text())
         if "://" not in link and not (path.parent / link).exists()
     ]
     assert broken == []
