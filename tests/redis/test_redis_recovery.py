@@ -60,7 +60,9 @@ async def two(url: str, **options: Any) -> AsyncIterator[list[InProcessServer]]:
         await until_both_hear(nodes)
         for io in nodes:
             io.on_server_side("nothing")(lambda: None)
-        yield servers
+        # What does not come is a failure, and not waited for.
+        with trio.fail_after(PATIENCE):
+            yield servers
         for io in nodes:
             # Nobody comes back to a test that is over.
             io.disconnect_sockets()
