@@ -93,7 +93,7 @@ def test_only_keys_that_are_understood_are_kept() -> None:
     assert len(read_keys(many)) == 100
 
 
-def test_waits_double_up_to_a_bound_and_end_with_a_success() -> None:
+def test_waits_double_up_to_a_bound() -> None:
     backoff = Backoff(free=2)
     now = 0.0
     waits = []
@@ -106,9 +106,20 @@ def test_waits_double_up_to_a_bound_and_end_with_a_success() -> None:
     assert waits[:6] == [0, 0, 1, 2, 4, 8]
     assert max(waits) == LONGEST_WAIT
     assert not backoff.blocked("192.0.2.2", now)
+
+
+def test_a_success_makes_up_for_one_failure_so_an_account_buys_no_guesses() -> None:
+    backoff = Backoff(free=2)
+    for _ in range(2):
+        backoff.failed("192.0.2.1", 0)
     backoff.succeeded("192.0.2.1")
-    backoff.failed("192.0.2.1", now)
-    assert not backoff.blocked("192.0.2.1", now)
+    backoff.failed("192.0.2.1", 0)
+    assert not backoff.blocked("192.0.2.1", 0)
+    backoff.failed("192.0.2.1", 0)
+    assert backoff.blocked("192.0.2.1", 0)
+    for _ in range(3):
+        backoff.succeeded("192.0.2.1")
+    assert len(backoff) == 0
 
 
 def test_failures_are_forgotten_in_time() -> None:

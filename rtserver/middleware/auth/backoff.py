@@ -60,8 +60,15 @@ class Backoff:
         self._failed[key] = failures
 
     def succeeded(self, address: str) -> None:
-        """A client at ``address`` is who it says it is."""
-        self._failed.pop(group(address), None)
+        """A client at ``address`` is who it says it is, which makes up for one failure.
+
+        Not for all of them: who has an account would sign in now and then, and guess for ever.
+        """
+        failures = self._failed.get(group(address))
+        if failures is not None:
+            failures.count -= 1
+            if failures.count <= 0:
+                del self._failed[group(address)]
 
     def __len__(self) -> int:
         return len(self._failed)
