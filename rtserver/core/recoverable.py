@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rtserver.adapters.base import Flags, Target
 from rtserver.core.entering import Entries, ask_again
@@ -60,6 +60,7 @@ class RecoverableSocket(Socket):
         "_earlier",
         "_elsewhere",
         "_joined_as",
+        "_passed_over",
         "_recovery",
         "_start",
         "away_until",
@@ -88,6 +89,7 @@ class RecoverableSocket(Socket):
         self._start = start
         self._elsewhere = elsewhere
         self._joined_as: Any = None
+        self._passed_over = False
         self._asked: set[Room] = set()
         self._before: tuple[Any, dict[str, Any] | None] | None = None
 
@@ -101,7 +103,7 @@ class RecoverableSocket(Socket):
             return compose(self.namespace.registry.middleware, "connect", self._ask_nodes)
         if self._recovery.settings.skip_middlewares and not _expired(earlier.user):
             self._joined_as = earlier._joined_as
-            return lambda context: self._return(earlier)
+            return self._pass_over
         return compose(self.namespace.registry.middleware, "connect", self._looked_at)
 
     def _looked_at(self, context: ConnectContext) -> Awaitable[None] | None:
@@ -114,6 +116,33 @@ class RecoverableSocket(Socket):
             self._begin_afresh()
             return None
         return self._return(earlier)
+
+    def _pass_over(self, context: ConnectContext) -> Awaitable[None] | None:
+        """Its secret is enough, but only to go on: whoever begins afresh is looked at by middleware."""
+        earlier = self._earlier
+        assert earlier is not None
+        self._passed_over = True
+        owner = earlier.client.user_id
+        if owner is not None and not self._client.bind(owner):
+            self._begin_afresh()
+            return self._look_again(context)
+        asking = self._return(earlier)
+        return self._look_again(context) if asking is None else self._look_after(asking, context)
+
+    async def _look_after(self, asking: Awaitable[None], context: ConnectContext) -> None:
+        await asking
+        looking = self._look_again(context)
+        if looking is not None:
+            await looking
+
+    def _look_again(self, context: ConnectContext) -> Awaitable[None] | None:
+        if self._earlier is not None:
+            if self._can_go_on(self._earlier):
+                return None
+            self._begin_afresh()
+        self._passed_over = False
+        chain = super().admission()
+        return None if chain is None else cast("Awaitable[None] | None", chain(context))
 
     async def _ask_nodes(self, context: ConnectContext) -> None:
         """Middleware has let it in, and it may have been on another node."""
@@ -151,6 +180,9 @@ class RecoverableSocket(Socket):
         if self._earlier is not None:
             with self._expected():
                 self._earlier.lose_connection()
+            if self._passed_over and not self._can_go_on(self._earlier):
+                # Too late to ask middleware: its client comes again, and then it is asked.
+                self._client.session.fail("transport error")
 
     def lose_connection(self) -> None:
         """Its client says that this connection is lost, whether or not the server has noticed."""
@@ -185,21 +217,33 @@ class RecoverableSocket(Socket):
         finally:
             self.namespace.joining -= 1
 
+    def _allowed(self, earlier: RecoverableSocket) -> tuple[set[Room], set[Room]]:
+        """The rooms that the client has entered and may be in now, and those in which it may not."""
+        entered = set() if earlier.entries is None else earlier.entries.rooms
+        allowed = set() if self.entries is None else self.entries.rooms
+        return allowed & entered, entered - allowed
+
+    def _can_go_on(self, earlier: RecoverableSocket) -> bool:
+        recovery = self._recovery
+        if not earlier.connected and not recovery.remembers(earlier):
+            return False
+        allowed, refused = self._allowed(earlier)
+        return allowed | refused <= self._asked and recovery.missed(earlier, self._start, refused) is not None
+
     def _go_on(self, earlier: RecoverableSocket) -> bool:
         """Take everything over from the earlier one, and send what was missed; False if that cannot be done."""
         recovery = self._recovery
         if not recovery.remembers(earlier):
             return False
-        entered = set() if earlier.entries is None else earlier.entries.rooms
-        allowed = set() if self.entries is None else self.entries.rooms
-        refused = entered - allowed
+        allowed, refused = self._allowed(earlier)
         rooms = set(earlier.memberships or ()) - refused
         missed = recovery.missed(earlier, self._start, refused)
         recovery.forget(earlier)
-        if missed is None or not entered <= self._asked:
+        if missed is None or not allowed | refused <= self._asked:
             return False
-        # What it was taken out of while somebody thought about it stays left.
-        allowed &= entered
+        if self.entries is not None:
+            # What it was taken out of while somebody thought about it stays left.
+            self.entries.rooms.intersection_update(allowed)
         for room in rooms:
             self.namespace.adapter.join(self, room)
         for kept in missed:

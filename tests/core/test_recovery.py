@@ -459,6 +459,47 @@ async def test_middleware_is_passed_over_only_if_the_settings_say_so(autojump_cl
         assert asked == 1 if skip else 2
 
 
+@pytest.mark.parametrize("why", ["too much was missed", "a guard cannot say"])
+async def test_middleware_that_is_passed_over_is_asked_about_whoever_begins_afresh(
+    autojump_clock: trio.testing.MockClock, why: str, log_output: list[Any]
+) -> None:
+    io, tokens = authenticated(skip_middlewares=True, max_packets=3)
+    away = False
+
+    @io.guard_room
+    async def guard(socket: Socket, room: str) -> None:
+        if away and why == "a guard cannot say":
+            raise OSError("the database is away")
+
+    async with open_server(io) as server:
+        async with server.socket(auth={"token": "ann"}) as socket:
+            here: Any = io.sockets[str(socket.id)]
+            await here.enter("room")
+            server.drop_connections()
+        away = True
+        for number in range(10 if why == "too much was missed" else 1):
+            io.to("room").emit("news", number)
+        del tokens["ann"]
+        with pytest.raises(Exception, match="authentication failed"):
+            async with server.socket(auth={"token": "ann", "pid": here.pid}):
+                pass
+        assert io.sockets == {}
+
+
+async def test_a_session_that_is_recovered_past_the_middleware_is_its_users_all_the_same(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    io, _ = authenticated(skip_middlewares=True)
+    async with open_server(io) as server:
+        async with server.socket(auth={"token": "ann"}) as socket:
+            here: Any = io.sockets[str(socket.id)]
+            assert here.client.bind("ann")
+            server.drop_connections()
+        async with server.socket(auth={"token": "ann", "pid": here.pid}) as again:
+            assert io.sockets[str(again.id)].recovered
+            assert not io.sockets[str(again.id)].client.bind("eve")
+
+
 # Rooms.
 
 
