@@ -14,7 +14,7 @@ from benchmarks.chaos.sizes import Sizes
 AWAY = 10.0
 HEARD_WITHIN = 5.0
 # Seconds that a client of the same node may wait for a broadcast: what waited for Redis would take longer.
-AT_HOME_WITHIN = 3.0
+AT_HOME_WITHIN = 1.0
 
 
 def redis_down(cluster: Cluster, sizes: Sizes) -> Row:
